@@ -1,0 +1,1 @@
+"""The ground floor: what things are and the rules they follow. No I/O, no clock."""

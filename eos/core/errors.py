@@ -1,0 +1,60 @@
+"""Errors, sorted by what the caller must do.
+
+Normal answers are values, never exceptions. An adapter translates what its library raises
+into one of these at its door, always with `raise … from`.
+"""
+
+from collections.abc import Sequence
+
+
+class EosError(Exception):
+    """The root of all that eos raises."""
+
+
+class ConfigError(EosError):
+    """Fix the settings. Lists every fault at once.
+
+    Attributes:
+        faults: One sentence per fault: what is wrong and what to write instead.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("wrong settings:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
+class RetriableError(EosError):
+    """Call again later: a server is away or busy. Nothing was lost.
+
+    Attributes:
+        on: Whom we wait for: `kafka`, `ledger`, or `recovery` by another worker.
+    """
+
+    def __init__(self, message: str, on: str = "kafka") -> None:
+        self.on = on
+        super().__init__(message)
+
+
+class AbortableError(EosError):
+    """Abort, rewind to the frontier and begin again.
+
+    Attributes:
+        cause: A word from a closed set, for the metrics: `rebalance`, `ledger_closed`,
+            `ledger_gap`, `ledger_resealed`, `ledger_fenced`, `transaction`, `unknown_outcome`.
+    """
+
+    def __init__(self, message: str, cause: str) -> None:
+        self.cause = cause
+        super().__init__(message)
+
+
+class FatalError(EosError):
+    """Stop: going on could lose or repeat a record."""
+
+
+class FencedError(FatalError):
+    """Another process has taken over this transactional id."""
+
+
+class HandlerError(EosError):
+    """The user's code failed, or what it returned cannot be sent."""

@@ -1,0 +1,287 @@
+"""What the steps ask of the world. Adapters in `kafka` and `stores` answer.
+
+An adapter's method is one network call that makes no choice of its own. A server that is away
+is a `RetriableError`; everything that is a normal answer is a value.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from eos.core.record import Headers, Message, Shard
+from eos.core.rules import Admission, Owner, Verdict
+
+Partition = tuple[str, int]
+"""A topic's name and a partition's number."""
+
+
+# --- ledger -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Claims:
+    """The claims of one partition in one batch; the lists run side by side, in offset order.
+
+    Attributes:
+        partition: The partition's number.
+        epoch: The epoch under which the caller took the partition.
+        frontier: The first offset that is not settled, as far as the caller knows.
+        start: Where the reading of this batch began.
+        end: Where it ended, one past its last offset.
+        offsets: The records' offsets.
+        digests: Keyed digests of the idempotency keys, 12 bytes each; b"" for no key.
+        fingerprints: 32-bit fingerprints of the payloads.
+        times: The records' own time stamps, seconds since the epoch.
+    """
+
+    partition: int
+    epoch: int
+    frontier: int
+    start: int
+    end: int
+    offsets: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    fingerprints: list[int] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer to a batch of claims that was admitted.
+
+    Attributes:
+        seal: The seal under which the claims were made; `Ledger.confirm` asks for it.
+        verdicts: One per record, in the order of the claims given.
+        owners: The owner behind each verdict that is DUPLICATE or CONFLICT, by index.
+    """
+
+    seal: str
+    verdicts: list[Verdict]
+    owners: dict[int, Owner]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The answer to a batch of claims that was not admitted: nothing was written.
+
+    Attributes:
+        why: CLOSED, FENCED or GAP.
+        partition: The first partition that was refused; -1 for CLOSED.
+    """
+
+    why: Admission
+    partition: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A partition as the ledger knows it at a take-over.
+
+    Attributes:
+        epoch: The new epoch, which fences all earlier ones.
+        claimed: One past the highest offset claimed; 0 if none.
+        floor: The highest frontier the ledger was told; 0 if none.
+    """
+
+    epoch: int
+    claimed: int
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """The right to recover a shard, held by one worker for a bounded time.
+
+    Attributes:
+        token: Names the holder.
+        identity: The ledger server's identity that the recovery runs against.
+        sealed: Whether the shard has a seal of that identity now: then only single partitions
+            need to be recovered.
+        claimed: One past the highest offset claimed, by partition.
+    """
+
+    token: str
+    identity: str
+    sealed: bool
+    claimed: Mapping[int, int]
+
+
+@dataclass(slots=True)
+class Assertion:
+    """Owners that recovery puts back: a stretch of one partition; the lists run side by side.
+
+    Attributes:
+        partition: The partition's number.
+        end: One past the last offset of the stretch: it counts as claimed up to here.
+        offsets: The records' offsets.
+        digests: Keyed digests, 12 bytes each; b"" for no key.
+        fingerprints: 32-bit fingerprints of the payloads.
+        times: The records' own time stamps, seconds since the epoch.
+    """
+
+    partition: int
+    end: int
+    offsets: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    fingerprints: list[int] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+
+
+class Ledger(Protocol):
+    """Idempotency key → owner, for each shard. May lose anything at any moment.
+
+    Every method is atomic, and raises `RetriableError` if the server is away.
+    """
+
+    def take(self, shard: Shard, partitions: Sequence[int]) -> dict[int, Taken]:
+        """Take partitions over: bump their epochs. Works on a closed shard too."""
+
+    def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
+        """Claim a batch of records, all or nothing, by the rules of `eos.core.rules`."""
+
+    def confirm(self, shard: Shard, seal: str) -> bool:
+        """Tell whether the seal is still the one that claims were made under."""
+
+    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
+        """Take, or hold on to, the recovery lock; None while somebody else holds it."""
+
+    def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
+        """Put owners back, and count the stretch as claimed.
+
+        Returns:
+            False, with nothing written, if the lock or the identity is lost.
+        """
+
+    def open(self, shard: Shard, recovery: Recovery, frontiers: Mapping[int, int]) -> bool:
+        """Seal the shard anew, record the frontiers as floors, and give the lock back.
+
+        A shard that is sealed already under this identity keeps its seal.
+
+        Returns:
+            False, with nothing written, if the lock or the identity is lost.
+        """
+
+    def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
+        """Tell how far partitions have come in log time, and drop what no window needs.
+
+        Args:
+            shard: The shard.
+            frontier_times: Log time of the frontier in seconds, by partition. A partition that
+                was read to its end counts as now.
+            partitions: How many partitions the topic has; nothing is dropped before the times
+                of all are known.
+
+        Returns:
+            How many generations are live.
+        """
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
+# --- log ----------------------------------------------------------------------------------
+
+
+class Reader(Protocol):
+    """A member of the consumer group. Belongs to one thread."""
+
+    @property
+    def assignments(self) -> int:
+        """How many times the assignment changed: compare it to see whether it did."""
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Join the group. Partitions arrive paused, and flow after `seek`."""
+
+    def poll(self, limit: int, seconds: float) -> Sequence[Message]:
+        """Wait for up to `limit` messages, and serve rebalances."""
+
+    def assigned(self) -> Mapping[Partition, int]:
+        """Give each partition that the group assigned here, and its assignment's number."""
+
+    def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+        """Read committed offsets with a stable read (KIP-447); None where there is none."""
+
+    def beginnings(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Give where to begin in partitions that the group never settled anything of."""
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Read this partition from here, and let it flow."""
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Hold partitions back; polling goes on."""
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Let partitions flow again from where they were held back."""
+
+    def at_end(self, partition: Partition, offset: int) -> bool:
+        """Tell whether nothing is known to follow this offset."""
+
+    def group_metadata(self) -> object:
+        """Give the membership that fences offsets: pinned when a batch is read."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class Topics(Protocol):
+    """What a topic is."""
+
+    def describe(self, topic: str) -> tuple[str, int]:
+        """Give a topic's id (KIP-516) and how many partitions it has."""
+
+    def ensure(self, names: Sequence[str]) -> None:
+        """Make topics that do not exist yet."""
+
+
+class Log(Protocol):
+    """The log itself, read outside of any group: for recovery."""
+
+    def frontiers(self, topic: str) -> dict[int, int | None]:
+        """Read the group's committed offsets of all partitions with a stable read."""
+
+    def window_starts(self, topic: str, seconds: int) -> dict[int, int]:
+        """Give the first offset of each partition that is as new as this log time."""
+
+    def log_time(self, topic: str, frontiers: Mapping[int, int]) -> int:
+        """Give the log time in seconds that the group has come to, the lowest by partition."""
+
+    def read(self, topic: str, partition: int, offsets: range) -> Iterator[Sequence[Message]]:
+        """Read a stretch of a partition, committed records only, in batches."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+# --- transactions -------------------------------------------------------------------------
+
+
+class Transactions(Protocol):
+    """A transactional producer, supervised. Belongs to one thread."""
+
+    def begin(self) -> None:
+        """Begin a transaction, with a new producer if the last one is tainted."""
+
+    def produce(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers
+    ) -> None:
+        """Add a message to the transaction."""
+
+    def send_offsets(self, offsets: Mapping[Partition, int], group_metadata: object) -> None:
+        """Add the frontiers to the transaction, fenced by the group's generation (KIP-447)."""
+
+    def commit(self) -> bool:
+        """Commit.
+
+        Returns:
+            True if the transaction is known to be committed; False if nobody can say yet: then
+            `settle_unknown`, after which the committed offsets tell.
+        """
+
+    def abort(self) -> None:
+        """Abort what was begun; without a transaction, do nothing."""
+
+    def settle_unknown(self) -> None:
+        """Make the outcome of a transaction final, by a new producer under the same id."""
+
+    def close(self) -> None:
+        """Give the producer up."""

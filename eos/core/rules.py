@@ -1,0 +1,163 @@
+"""The rules of the ledger, as pure functions.
+
+Each branch stands in the order of the rule's sentences in `docs/design.md`. Every ledger obeys
+them: the memory ledger calls them, the Redis script repeats them beside a differential test,
+and the random model in `tests/simulation` drives them.
+"""
+
+from collections.abc import Iterable
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+
+class Verdict(StrEnum):
+    """What a claim answers about one record."""
+
+    FRESH = "fresh"
+    """Nobody has claimed the key before: handle."""
+    AGAIN = "again"
+    """This very position owns the key: an earlier attempt did not settle. Handle."""
+    DUPLICATE = "duplicate"
+    """Another position owns the key, with the same payload: suppress."""
+    CONFLICT = "conflict"
+    """Another position owns the key, with another payload: never dropped in silence."""
+    SETTLED = "settled"
+    """The position lies below the frontier: suppress."""
+
+
+HANDLED = frozenset({Verdict.FRESH, Verdict.AGAIN})
+
+
+class Owner(NamedTuple):
+    """The first position that claimed an idempotency key, inside one topic.
+
+    Attributes:
+        partition: The owner's partition.
+        offset: The owner's offset.
+        fingerprint: 32-bit fingerprint of the owner's payload.
+    """
+
+    partition: int
+    offset: int
+    fingerprint: int
+
+
+def verdict(
+    *,
+    partition: int,
+    offset: int,
+    settled_below: int,
+    keyed: bool,
+    fingerprint: int,
+    owner: Owner | None,
+) -> Verdict:
+    """Decide one claim. A keyed record that finds no owner becomes the owner.
+
+    Args:
+        partition: The claiming record's partition.
+        offset: The claiming record's offset.
+        settled_below: The highest frontier known for the partition, the ledger's floor included.
+        keyed: Whether the record has an idempotency key.
+        fingerprint: 32-bit fingerprint of its payload.
+        owner: Who owns the key now.
+    """
+    if offset < settled_below:
+        return Verdict.SETTLED
+    if not keyed:
+        return Verdict.FRESH
+    if owner is None:
+        return Verdict.FRESH
+    if (owner.partition, owner.offset) == (partition, offset):
+        return Verdict.AGAIN
+    if owner.fingerprint == fingerprint:
+        return Verdict.DUPLICATE
+    return Verdict.CONFLICT
+
+
+class Admission(Enum):
+    """Whether a ledger takes a batch of claims at all."""
+
+    OPEN = "open"
+    """It does."""
+    CLOSED = "closed"
+    """It has lost its seal, or is another server: recover."""
+    FENCED = "fenced"
+    """A newer epoch took the partition over: drop the batch."""
+    GAP = "gap"
+    """The batch begins above what was claimed: claims were lost. Rewind; recover if need be."""
+
+
+def admit(*, sealed: bool, epoch: int, newest_epoch: int, start: int, claimed: int) -> Admission:
+    """Decide whether the claims of one partition may be taken.
+
+    Args:
+        sealed: Whether the ledger's seal names the server that is answering.
+        epoch: The epoch under which the caller took the partition.
+        newest_epoch: The newest epoch given out for the partition; 0 if none is known.
+        start: Where the reading of this batch began: the end of the batch before it.
+        claimed: One past the highest offset claimed in the partition; 0 if none.
+    """
+    if not sealed:
+        return Admission.CLOSED
+    if epoch < newest_epoch:
+        return Admission.FENCED
+    if start > claimed:
+        return Admission.GAP
+    return Admission.OPEN
+
+
+def next_epoch(last: int, now_us: int) -> int:
+    """Give the epoch of a take-over. It never restarts, not even after the counter was lost.
+
+    Args:
+        last: The newest epoch that the ledger remembers; 0 if none.
+        now_us: The ledger server's clock, microseconds since the epoch. It is the base that
+            outlives a flush: a counter alone would hand out old tokens again.
+    """
+    return max(last + 1, now_us)
+
+
+def reread(claimed: int, frontier: int, window_start: int) -> range:
+    """Give the offsets of a partition that recovery reads again.
+
+    Args:
+        claimed: One past the highest offset that the ledger has a claim of; 0 if none.
+        frontier: The first offset that is not settled, by a stable read.
+        window_start: The first offset that lies inside the window.
+    """
+    return range(min(max(claimed, window_start), frontier), frontier)
+
+
+def reasserts(*, audited: bool, owner: Owner | None) -> bool:
+    """Decide whether a settled position that recovery reads again becomes its key's owner.
+
+    Args:
+        audited: The audit says that this position was suppressed: another one is the owner.
+        owner: Who owns the key now.
+    """
+    return not audited and owner is None
+
+
+def log_time(stamp: int, last: int, now: int) -> int:
+    """Give the log time under which a claim is filed, in seconds since the epoch.
+
+    Clamped between the partition's last and the server's clock: a record from the future would
+    hold its generation for ever, one from the past would be dropped at once.
+
+    Args:
+        stamp: The record's own time stamp.
+        last: The log time of the partition's latest claim; 0 if none.
+        now: The server's clock.
+    """
+    return max(last, min(stamp, now))
+
+
+def droppable(end: int, window: int, frontier_times: Iterable[int]) -> bool:
+    """Decide whether a generation may go: each frontier has passed its end by the window.
+
+    Args:
+        end: Where the generation ends, log time in seconds.
+        window: The window in seconds.
+        frontier_times: The log time of every partition's frontier, in seconds.
+    """
+    return all(time >= end + window for time in frontier_times)

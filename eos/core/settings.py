@@ -1,0 +1,218 @@
+"""One table of settings, checked together once."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eos.core.errors import ConfigError
+from eos.core.record import Record
+
+KeyOf = Callable[[Record], bytes | str | None]
+"""Reads a record's idempotency key; None or empty means that it has none."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_LEDGERS = ("memory:", "redis://", "rediss://")
+_POLICIES = {
+    "missing_key": ("position", "dead_letter", "fail"),
+    "conflict": ("dead_letter", "handle", "fail"),
+    "scope": ("topic", "partition"),
+}
+
+MIN_WINDOW = 60.0
+MAX_BATCH = 10_000
+
+# What a user may not set through `kafka`, and what to do instead. Unsafe settings are refused,
+# never mended in silence.
+_OURS = {
+    "group.id": "give `group`",
+    "bootstrap.servers": "give `brokers`",
+    "transactional.id": "give `instance`; the id is <namespace>.<instance>.<slot>",
+    "enable.auto.offset.store": "leave it out: eos settles offsets itself",
+    "transaction.timeout.ms": "leave it out: it is 10 s, so that a dead worker does not hold up",
+    "message.timeout.ms": "leave it out: it may not exceed the transaction's time-out",
+    "on_delivery": "leave it out: eos watches deliveries itself",
+    "delivery.report.only.error": "leave it out: eos sets it",
+}
+_UNSAFE: dict[str, tuple[frozenset[Any], str]] = {
+    "enable.auto.commit": (
+        frozenset({True, "true", "True", "1"}),
+        "auto-commit settles records that nobody handled: leave it out",
+    ),
+    "isolation.level": (
+        frozenset({"read_uncommitted"}),
+        "aborted records would be handled: leave it out",
+    ),
+    "enable.idempotence": (
+        frozenset({False, "false", "False", "0"}),
+        "a producer's own retries would be duplicates: leave it out",
+    ),
+    "acks": (
+        frozenset({0, 1, "0", "1"}),
+        "a leader change would lose messages: leave it out",
+    ),
+}
+
+
+def duration(text: str | float) -> float:
+    """Read a duration: a number of seconds, or text such as "20ms", "1.5s", "10m", "24h", "7d".
+
+    Raises:
+        ValueError: If the text is not a duration.
+    """
+    if isinstance(text, int | float):
+        return float(text)
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'{text!r} is not a duration: write "20ms", "1.5s", "10m", "24h" or "7d"')
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a line runs. Every fault is reported at once.
+
+    Attributes:
+        group: The consumer group.
+        brokers: Bootstrap servers, `host:port`, comma-separated.
+        ledger: Where idempotency keys and their owners are kept: `redis://host:port/db`,
+            `rediss://…`, or `memory:` (one process, nothing outlives it).
+        kafka: Further librdkafka settings, for consumer and producer alike.
+        key: Reads the idempotency key of a record; None looks for the headers `ce_source` and
+            `ce_id` (CloudEvents), then `message-id`, then `idempotency-key`.
+        window: How far back in log time a re-send is recognised; at least one minute.
+        scope: `topic` recognises copies on every partition, `partition` only on the same one,
+            for producers that key their messages.
+        namespace: Separates applications that share servers; the group's name if empty.
+        instance: Names this process among its likes, stable over restarts; it is part of the
+            transactional id.
+        secret: Keys the digests, so that nobody can forge a collision; derived from the
+            namespace if empty.
+        missing_key: What becomes of a record without a key: `position` handles it, protected
+            against redelivery alone; `dead_letter`; `fail` stops.
+        conflict: What becomes of a record whose key was seen with another payload:
+            `dead_letter`, `handle`, or `fail`.
+        retries: How often a handler that raised is tried again before the record becomes a
+            dead letter.
+        backoff: The first pause before such a retry; it doubles, to at most 30 s.
+        batch_records: At most this many records are read and claimed in one call.
+        batch_wait: At most this long is waited for them.
+        commit_interval: At most this long is handled before a transaction settles it.
+    """
+
+    group: str
+    brokers: str
+    ledger: str
+    kafka: Mapping[str, Any] = field(default_factory=dict)
+    key: KeyOf | None = None
+    window: str | float = "24h"
+    scope: str = "topic"
+    namespace: str = ""
+    instance: str = "local"
+    secret: str = ""
+    missing_key: str = "position"
+    conflict: str = "dead_letter"
+    retries: int = 3
+    backoff: str | float = "100ms"
+    batch_records: int = 500
+    batch_wait: str | float = "20ms"
+    commit_interval: str | float = "100ms"
+
+    def __post_init__(self) -> None:
+        """Check everything.
+
+        Raises:
+            ConfigError: With a sentence for each fault.
+        """
+        if not self.namespace:
+            object.__setattr__(self, "namespace", self.group)
+        faults = [
+            *_name_faults(self),
+            *_server_faults(self),
+            *_policy_faults(self),
+            *_number_faults(self),
+            *_kafka_faults(self.kafka),
+        ]
+        if faults:
+            raise ConfigError(faults)
+
+    @property
+    def window_seconds(self) -> int:
+        """The window in whole seconds."""
+        return int(duration(self.window))
+
+    @property
+    def dead_letters(self) -> str:
+        """The name of the dead letter topic."""
+        return f"{self.namespace}.dead-letters"
+
+    def transactional_id(self, slot: int) -> str:
+        """Give the transactional id of a worker: the same after each restart."""
+        return f"{self.namespace}.{self.instance}.{slot}"
+
+
+def _name_faults(settings: Settings) -> list[str]:
+    return [
+        f"{name}={value!r}: write 1 to 100 letters, digits, '.', '_' or '-'"
+        for name in ("group", "namespace", "instance")
+        if not _NAME.fullmatch(value := str(getattr(settings, name)))
+    ]
+
+
+def _server_faults(settings: Settings) -> list[str]:
+    faults = []
+    if not settings.brokers or not all(":" in b for b in settings.brokers.split(",")):
+        faults.append(f"brokers={settings.brokers!r}: write host:port, several with commas")
+    if not settings.ledger.startswith(_LEDGERS):
+        faults.append(f"ledger={settings.ledger!r}: write redis://host:port/0, or memory: in tests")
+    return faults
+
+
+def _policy_faults(settings: Settings) -> list[str]:
+    faults = [
+        f"{name}={value!r}: choose one of {', '.join(allowed)}"
+        for name, allowed in _POLICIES.items()
+        if (value := getattr(settings, name)) not in allowed
+    ]
+    key: object = settings.key  # users without a type checker give a header's name
+    if key is not None and not callable(key):
+        faults.append(f"key={key!r}: give eos.header(…) or a function of the record")
+    return faults
+
+
+def _number_faults(settings: Settings) -> list[str]:
+    faults = []
+    for name, least in (
+        ("window", MIN_WINDOW),
+        ("backoff", 0.0),
+        ("batch_wait", 0.0),
+        ("commit_interval", 0.0),
+    ):
+        try:
+            seconds = duration(getattr(settings, name))
+        except (ValueError, TypeError) as error:
+            faults.append(f"{name}: {error}")
+            continue
+        if seconds < least:
+            faults.append(f"{name}={getattr(settings, name)!r}: give at least {least:g} seconds")
+    if not 1 <= settings.batch_records <= MAX_BATCH:
+        faults.append(f"batch_records={settings.batch_records}: give 1 to {MAX_BATCH}")
+    if settings.retries < 0:
+        faults.append(f"retries={settings.retries}: give 0 or more")
+    return faults
+
+
+def _kafka_faults(kafka: Mapping[str, Any]) -> list[str]:
+    faults = [
+        f"kafka[{name!r}] is not yours to set: {advice}"
+        for name, advice in _OURS.items()
+        if name in kafka
+    ]
+    faults += [
+        f"kafka[{name!r}]={kafka[name]!r}: {why}"
+        for name, (values, why) in _UNSAFE.items()
+        if name in kafka and kafka[name] in values
+    ]
+    return faults

@@ -1,0 +1,61 @@
+"""The process group that all servers of one stack live in, and die in."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+GUARDIAN = Path(__file__).with_name("guardian.py")
+
+
+class ServerGroup:
+    """A context whose members do not outlive the process that opened it.
+
+    Membership is atomic: a server joins the group between fork and exec, while it still holds a
+    copy of the pipe's write end, so the guardian cannot see the pipe closed before the server is a
+    member. A server whose opener dies in the middle of starting it is killed like any other.
+    """
+
+    def __enter__(self) -> Self:
+        # -I and -S: nothing but the standard library, whatever the user's environment says.
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARDIAN), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            process_group=0,
+        )
+        self._members: list[subprocess.Popen[bytes]] = []
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Kill what is left, wait until it is gone, and release the guardian."""
+        for member in self._members:
+            member.kill()
+        for member in self._members:
+            member.wait()
+        if self._guardian.stdin:
+            self._guardian.stdin.close()
+        self._guardian.wait()
+
+    def spawn(self, command: list[str], output: Path) -> subprocess.Popen[bytes]:
+        """Start `command` as a member, its output appended to a file.
+
+        It is our own child (so its pid and exit code are known here), but in the guardian's
+        process group: Ctrl-C in a terminal reaches us and not the server, and we stop it in order.
+        """
+        with output.open("ab") as log:
+            member = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=self._guardian.pid,
+            )
+        self._members.append(member)
+        return member

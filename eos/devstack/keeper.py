@@ -1,0 +1,106 @@
+"""The process that keeps a stack for `eos dev`, in the foreground or detached.
+
+Run as `python -m eos.devstack.keeper FOLDER BROKERS` it is what `eos dev up` leaves behind.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from eos.devstack.errors import DevStackError
+from eos.devstack.folder import DevStack, Kept, is_held, read_note, write_note
+from eos.devstack.stack import CLOSE_SECONDS, running
+from eos.devstack.waiting import wait_until
+
+START_SECONDS = 120
+GONE_SECONDS = 10
+
+
+def keep(folder: Path, *, brokers: int, ready: Callable[[DevStack], None]) -> None:
+    """Run a stack until SIGINT or SIGTERM, and call `ready` once it is up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with running(folder, brokers=brokers) as opened:
+            stack = DevStack(
+                bootstrap_servers=opened.bootstrap_servers,
+                redis_url=opened.redis_url,
+                folder=opened.folder,
+            )
+            servers = tuple(server.pid for server in opened.servers)
+            write_note(Kept(stack=stack, keeper=os.getpid(), servers=servers))
+            ready(stack)
+            while True:
+                time.sleep(1)  # not signal.pause(): it misses what came just before it
+    except KeyboardInterrupt:
+        pass
+
+
+def up(folder: Path, *, brokers: int) -> tuple[DevStack, bool]:
+    """Have a detached keeper run a stack in the folder, and wait until it is ready.
+
+    Returns:
+        The stack, and whether this call started it.
+    """
+    folder = folder.expanduser().resolve()
+    kept = find(folder)
+    if kept:
+        return kept.stack, False
+    log = folder / "logs" / "keeper.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "eos.devstack.keeper", str(folder), str(brokers)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        # No deadline here: each step of the keeper has its own, the fetch of Kafka's jars a long one.
+        while not (kept := read_note(folder)):
+            if keeper.poll() is not None:
+                raise DevStackError(log.read_text().strip() or f"the keeper ended: see {log}")
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        keeper.terminate()
+        raise
+    return kept.stack, True
+
+
+def find(folder: Path) -> Kept | None:
+    """Return the stack that runs in the folder, waiting for one that is just starting."""
+    folder = folder.expanduser().resolve()
+    wait_until(
+        lambda: bool(read_note(folder)) or not is_held(folder), seconds=START_SECONDS
+    )
+    return read_note(folder)
+
+
+def down(folder: Path) -> bool:
+    """Stop the stack that runs in the folder; say whether there was one."""
+    kept = find(folder)
+    if not kept:
+        return False
+    os.kill(kept.keeper, signal.SIGTERM)
+    if not wait_until(lambda: not is_held(kept.stack.folder), seconds=2 * CLOSE_SECONDS):
+        os.kill(kept.keeper, signal.SIGKILL)  # the guardian ends the servers
+    if not wait_until(lambda: not any(map(exists, kept.servers)), seconds=GONE_SECONDS):
+        raise DevStackError(f"some of the processes {kept.servers} did not end")
+    return True
+
+
+def main() -> None:
+    """Keep a stack; what went wrong is one clear message for whoever reads our output."""
+    folder, brokers = sys.argv[1:]
+    try:
+        keep(Path(folder), brokers=int(brokers), ready=lambda _: None)
+    except DevStackError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

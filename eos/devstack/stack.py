@@ -1,0 +1,182 @@
+"""The stack: what runs, and the context that starts it and leaves nothing behind."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eos.devstack import kafka_cluster, redis_server
+from eos.devstack.errors import DevStackError, PortTakenError
+from eos.devstack.folder import DevStack, held
+from eos.devstack.group import ServerGroup
+from eos.devstack.programs import find_programs
+from eos.devstack.server import READY_SECONDS, Server
+from eos.devstack.waiting import wait_until
+
+PORT_TRIES = 3
+GIVEN_SECONDS = 10
+# Nodes that stop together may lose the quorum that an orderly stop needs; Kafka is crash-safe.
+CLOSE_SECONDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack(DevStack):
+    """The servers of an open `running(...)`, with handles on those that it started itself.
+
+    Attributes:
+        brokers: The Kafka brokers; empty when EOS_BOOTSTRAP_SERVERS named running ones.
+        proxied_servers: Where clients connect to go through the fault proxies.
+        proxy_ports: Where each broker's fault proxy must listen, in the order of `brokers`.
+        broker_proxied_ports: Where each broker's fault proxy must connect to, in that order.
+    """
+
+    brokers: tuple[Server, ...] = ()
+    proxied_servers: str = ""
+    proxy_ports: tuple[int, ...] = ()
+    broker_proxied_ports: tuple[int, ...] = ()
+    own_redis: Server | None = None
+
+    @property
+    def redis(self) -> Server:
+        """The Redis that this stack started.
+
+        Raises:
+            DevStackError: It started none.
+        """
+        if self.own_redis is None:
+            raise DevStackError("this stack did not start a Redis")
+        return self.own_redis
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """All servers that this stack started."""
+        return (*self.brokers, self.own_redis) if self.own_redis else self.brokers
+
+
+@contextmanager
+def running(
+    folder: Path | None = None,
+    *,
+    brokers: int = 1,
+    redis: bool = True,
+    proxy_ports: Sequence[int] | None = None,
+) -> Iterator[Stack]:
+    """Start real servers on free ports, and stop them at the end.
+
+    EOS_BOOTSTRAP_SERVERS and EOS_REDIS_URL, each on its own, name a running server that is used
+    instead of starting one. What is started does not outlive this process, however that ends.
+
+    Args:
+        folder: Where data and logs are kept; without it a temporary folder, removed at the end.
+        brokers: How many Kafka brokers to start, 1 or 3.
+        redis: Whether a Redis is wanted at all.
+        proxy_ports: Where the fault proxies will listen, one a broker; free ports by default.
+
+    Raises:
+        DevStackError: Something is missing or did not start; one clear line for each reason.
+    """
+    if brokers not in (1, 3):
+        raise DevStackError(f"a stack has 1 or 3 brokers, not {brokers}")
+    if proxy_ports and len(proxy_ports) != brokers:
+        raise DevStackError(f"{brokers} broker(s) need as many proxy ports, not {proxy_ports}")
+    with ExitStack() as opened:
+        kept = folder is not None
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="eos-"))
+            opened.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = folder.expanduser().resolve()
+        opened.enter_context(held(folder))
+        group = opened.enter_context(ServerGroup())
+        stack = _start(folder, group, brokers=brokers, redis=redis, proxy_ports=proxy_ports)
+        try:
+            yield stack
+        finally:
+            if kept:
+                _stop(stack.servers)
+
+
+def _start(
+    folder: Path,
+    group: ServerGroup,
+    *,
+    brokers: int,
+    redis: bool,
+    proxy_ports: Sequence[int] | None,
+) -> Stack:
+    """Start what no running server stands in for; choose new ports when one was lost."""
+    given_kafka = os.environ.get("EOS_BOOTSTRAP_SERVERS", "")
+    given_redis = os.environ.get("EOS_REDIS_URL", "") if redis else ""
+    _check_given(given_kafka, given_redis)
+    programs = find_programs(kafka=not given_kafka, redis=redis and not given_redis)
+
+    def describe() -> Stack:
+        stack = Stack(bootstrap_servers=given_kafka, redis_url=given_redis, folder=folder)
+        if not given_kafka:
+            cluster = kafka_cluster.describe(
+                programs, folder, group, brokers=brokers, proxy_ports=proxy_ports
+            )
+            stack = replace(
+                stack,
+                bootstrap_servers=cluster.bootstrap_servers,
+                brokers=cluster.brokers,
+                proxied_servers=cluster.proxied_servers,
+                proxy_ports=tuple(node.proxy_port for node in cluster.nodes),
+                broker_proxied_ports=tuple(node.proxied_port for node in cluster.nodes),
+            )
+        if redis and not given_redis:
+            server, url = redis_server.describe(programs.redis, folder, group)
+            stack = replace(stack, redis_url=url, own_redis=server)
+        return stack
+
+    for attempt in range(1, PORT_TRIES + 1):
+        stack = describe()
+        try:
+            _launch(stack)
+        except PortTakenError:
+            for server in stack.servers:
+                server.kill()
+            if attempt == PORT_TRIES:
+                raise
+        else:
+            break
+    return stack
+
+
+def _launch(stack: Stack) -> None:
+    for server in stack.servers:
+        server.launch()
+    for server in stack.servers:
+        server.wait_ready()
+    # Each broker knows itself; a topic can have its copies when all know all.
+    wanted = len(stack.brokers)
+    addresses = stack.bootstrap_servers.split(",") if stack.brokers else []
+
+    def all_know_all() -> bool:
+        return all(kafka_cluster.answers(each, brokers=wanted) for each in addresses)
+
+    if not wait_until(all_know_all, seconds=READY_SECONDS):
+        raise DevStackError(f"the {wanted} brokers did not find each other")
+
+
+def _stop(servers: Sequence[Server]) -> None:
+    """Stop all together: one after the other, the last ones would wait for a lost quorum.
+
+    What has not stopped in time is killed with the group.
+    """
+    for server in servers:
+        server.terminate()
+    wait_until(lambda: not any(server.alive for server in servers), seconds=CLOSE_SECONDS)
+
+
+def _check_given(kafka: str, redis: str) -> None:
+    """See that the servers named by the environment answer; report all that do not."""
+    silent = []
+    if kafka and not wait_until(lambda: kafka_cluster.answers(kafka), seconds=GIVEN_SECONDS):
+        silent.append(f"EOS_BOOTSTRAP_SERVERS={kafka} does not answer: unset it to start a broker")
+    if redis and not wait_until(lambda: redis_server.answers(redis), seconds=GIVEN_SECONDS):
+        silent.append(f"EOS_REDIS_URL={redis} does not answer: unset it to start a Redis")
+    if silent:
+        raise DevStackError("\n".join(silent))

@@ -1,0 +1,124 @@
+"""Handler functions: the user writes `@app.step`, and `eos run` does the rest."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from eos import build
+from eos.core.errors import ConfigError
+from eos.core.events import Emit
+from eos.core.settings import Settings
+from eos.handle import Step
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_WHOLE_NUMBERS = frozenset({"retries", "batch_records"})
+_NOT_FROM_ENVIRONMENT = frozenset({"kafka", "key", "group"})
+
+
+class App:
+    """An application: one consumer group, and the steps that it takes.
+
+    Settings that are not given are taken from the environment (`EOS_BROKERS`, `EOS_LEDGER`,
+    `EOS_SECRET`, …, each setting in capitals), else from the defaults.
+
+    Args:
+        group: The consumer group.
+        **settings: See `eos.Settings`.
+
+    Example:
+        ```python
+        app = eos.App(group="payments", brokers="localhost:9092", ledger="redis://localhost")
+
+        @app.step("orders", to="receipts")
+        def charge(order: eos.Record) -> eos.Send:
+            return eos.Send(f"charged {order.value!r}")
+        ```
+    """
+
+    def __init__(self, *, group: str, **settings: Any) -> None:
+        known = {field.name for field in fields(Settings)}
+        if unknown := sorted(settings.keys() - known):
+            raise ConfigError(
+                [f"{name}: there is no such setting; see eos.Settings" for name in unknown]
+            )
+        given = {name: value for name, value in settings.items() if value is not None}
+        found = from_environment(os.environ)
+        defaults = {"brokers": "", "ledger": "", "instance": socket.gethostname()}
+        self.settings = Settings(group=group, **{**defaults, **found, **given})
+        self._steps: list[Step] = []
+
+    def step(
+        self, source: str, *, to: str | None = None, batch: bool = False, name: str | None = None
+    ) -> Callable[[F], F]:
+        """Register a handler for a topic.
+
+        The handler gets a `Record` (with `batch`, a list of them) and returns a `Send`, several
+        or None (with `batch`, one such result per record). What it sends and the record's offset
+        are settled in one Kafka transaction.
+
+        Args:
+            source: The topic to read.
+            to: Where a `Send` without a topic of its own goes.
+            batch: Give the handler lists of records.
+            name: Names the step in the ids of what it sends; default: the function's name.
+
+        Raises:
+            ConfigError: If the topic has a step already.
+        """
+
+        def register(handler: F) -> F:
+            if any(step.source == source for step in self._steps):
+                raise ConfigError([f"topic {source!r} has a step already: one step reads a topic"])
+            named = name or str(getattr(handler, "__name__", "step"))
+            self._steps.append(Step(source, to, handler, batch, named))
+            return handler
+
+        return register
+
+    def work(
+        self,
+        *,
+        slot: int = 0,
+        stopping: Callable[[], bool] = lambda: False,
+        emit: Emit = lambda _event: None,
+    ) -> None:
+        """Work in this process and thread until `stopping()`, then drain.
+
+        Args:
+            slot: Numbers the worker among those of this instance.
+            stopping: Asked between batches.
+            emit: Told what happens, in `eos.core.events`.
+
+        Raises:
+            ConfigError: If the app has no steps.
+            FatalError: If going on could lose or repeat a record.
+        """
+        if not self._steps:
+            raise ConfigError(["the app has no steps: write a handler with @app.step(topic)"])
+        ports = build.adapters(self.settings, slot, emit)
+        try:
+            build.line(self.settings, self._steps, ports, emit).run(stopping)
+        finally:
+            ports.ledger.close()
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Read the settings that the environment gives, `EOS_` and the name in capitals."""
+    found: dict[str, Any] = {}
+    for field in fields(Settings):
+        text = environment.get(f"EOS_{field.name.upper()}")
+        if text is None or field.name in _NOT_FROM_ENVIRONMENT:
+            continue
+        if field.name in _WHOLE_NUMBERS:
+            try:
+                found[field.name] = int(text)
+            except ValueError as error:
+                raise ConfigError(
+                    [f"EOS_{field.name.upper()}={text!r}: write a whole number"]
+                ) from error
+        else:
+            found[field.name] = text
+    return found

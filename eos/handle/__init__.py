@@ -1,0 +1,5 @@
+"""The third step: the user's function, with retries, and what it wants sent."""
+
+from eos.handle.step import Handle, Handled, Step
+
+__all__ = ["Handle", "Handled", "Step"]

@@ -1,0 +1,95 @@
+"""The one table that translates what librdkafka raises."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError, KafkaException
+
+from eos.core.errors import (
+    AbortableError,
+    ConfigError,
+    EosError,
+    FatalError,
+    FencedError,
+    RetriableError,
+)
+
+FENCED = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.TRANSACTION_COORDINATOR_FENCED,
+    }
+)
+_SETTINGS = frozenset(
+    {
+        KafkaError._INVALID_ARG,
+        KafkaError._SSL,
+        KafkaError._AUTHENTICATION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.INVALID_TRANSACTION_TIMEOUT,
+    }
+)
+# The group moved on while a batch was handled: start over with what the new generation assigns.
+_MEMBERSHIP = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
+    }
+)
+# A server is away, starting, or busy with a request before ours.
+_AWAY = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._WAIT_COORD,
+        KafkaError._RESOLVE,
+        KafkaError._PREV_IN_PROGRESS,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.CONCURRENT_TRANSACTIONS,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+    }
+)
+
+
+def translated(error: KafkaError, doing: str) -> EosError:
+    """Give the error of ours that says what the caller must do.
+
+    The order is librdkafka's own: a transaction that needs an abort first, then what may be
+    called again, then what is final.
+    """
+    text = f"{doing}: {error.str()}"
+    code = error.code()
+    if code in FENCED:
+        return FencedError(text)
+    if error.txn_requires_abort() or code in _MEMBERSHIP:
+        return AbortableError(text, cause="transaction")
+    if error.retriable() or code in _AWAY:
+        return RetriableError(f"Kafka is away or busy, {text}")
+    if code in _SETTINGS:
+        return ConfigError([text])
+    return FatalError(text)
+
+
+@contextmanager
+def translating(doing: str) -> Iterator[None]:
+    """Translate what the block raises."""
+    try:
+        yield
+    except KafkaException as error:
+        raise translated(error.args[0], doing) from error

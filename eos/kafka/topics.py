@@ -1,0 +1,49 @@
+"""What a topic is, asked of the brokers: its id, its partitions; and topics of our own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from eos.core.errors import FatalError
+from eos.kafka.errors import translated, translating
+
+TIMEOUT = 10.0
+
+
+class KafkaTopics:
+    """Implements `eos.core.ports.Topics`."""
+
+    def __init__(self, conf: dict[str, Any]) -> None:
+        with translating("make a Kafka admin client"):
+            self._admin = AdminClient(conf)
+
+    def describe(self, topic: str) -> tuple[str, int]:
+        """Give a topic's id (KIP-516) and how many partitions it has.
+
+        Raises:
+            FatalError: If there is no such topic.
+            RetriableError: If the brokers are away.
+        """
+        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
+        try:
+            found = asked[topic].result(TIMEOUT + 1)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise FatalError(
+                    f"topic {topic!r} does not exist: create it, or correct its name"
+                ) from error
+            raise translated(error.args[0], f"describe topic {topic!r}") from error
+        return str(found.topic_id), len(found.partitions)
+
+    def ensure(self, names: Sequence[str]) -> None:
+        """Make topics that do not exist yet, with the cluster's default replication."""
+        wanted = [NewTopic(name, num_partitions=-1, replication_factor=-1) for name in names]
+        for name, made in self._admin.create_topics(wanted, request_timeout=TIMEOUT).items():
+            try:
+                made.result(TIMEOUT + 1)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise translated(error.args[0], f"create topic {name!r}") from error

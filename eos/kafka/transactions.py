@@ -1,0 +1,208 @@
+"""The transactional producer, supervised."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from eos.core.errors import AbortableError, EosError, FencedError, RetriableError
+from eos.core.events import Emit, ProducerRecreated
+from eos.core.ports import Partition
+from eos.core.record import Headers
+from eos.core.supervisor import Seen, State, Supervisor
+from eos.kafka.errors import FENCED, translated, translating
+
+_INIT_TIMEOUT = 5.0
+_CALL_TIMEOUT = 10.0
+_BAD_SIGNS = ("Disconnected", "timed out", "Timed out")
+_FULL_FLUSH = 0.1
+
+
+class KafkaTransactions:
+    """Implements `eos.core.ports.Transactions`.
+
+    A producer is made when the next transaction begins and the supervisor says that the one at
+    hand will not do. Making it initialises the transactional id, which ends whatever an earlier
+    producer left open, and fences it.
+
+    Args:
+        conf: librdkafka's producer configuration, with its `transactional.id`.
+        emit: Told when a producer is replaced.
+        make: Makes the producer; `Producer` itself but in tests of this class.
+    """
+
+    def __init__(
+        self, conf: dict[str, Any], emit: Emit, make: Callable[..., Any] = Producer
+    ) -> None:
+        self._conf = conf
+        self._emit = emit
+        self._make = make
+        self._supervisor = Supervisor()
+        self._producer: Any = None
+        self._open = False
+        self._began = 0.0
+        self._undelivered: KafkaError | None = None
+        self._id = conf["transactional.id"]
+        self._timeout = conf["transaction.timeout.ms"] / 1000
+        self._slow = conf["socket.timeout.ms"] / 2000
+        # librdkafka mends a disconnect by itself and tells nobody but its log.
+        self._log = logging.Logger("eos.kafka.producer", logging.INFO)  # noqa: LOG001 one each, unshared
+        self._log.addHandler(_Watch(self._supervisor))
+
+    def begin(self) -> None:
+        """Begin a transaction, with a new producer if the last one is tainted."""
+        if self._supervisor.state is not State.READY:
+            self._create()
+        self._began = time.monotonic()
+        self._undelivered = None
+        self._call("begin", self._producer.begin_transaction)
+        self._open = True
+
+    def produce(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers
+    ) -> None:
+        """Add a message; a full queue is waited for."""
+        while True:
+            try:
+                # A failure here does not poison the transaction by itself: whoever calls must
+                # abort, or the commit would succeed without this message.
+                self._producer.produce(topic, value, key, headers=headers)
+            except BufferError as error:
+                if time.monotonic() - self._began > self._timeout:
+                    raise AbortableError("the send queue stays full", "transaction") from error
+                self._producer.flush(_FULL_FLUSH)
+            except KafkaException as error:
+                raise AbortableError(f"produce to {topic}: {error}", "transaction") from error
+            else:
+                return
+
+    def send_offsets(self, offsets: Mapping[Partition, int], group_metadata: object) -> None:
+        """Add the frontiers, fenced by the group's generation."""
+        positions = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
+        self._call(
+            "send offsets",
+            self._producer.send_offsets_to_transaction,
+            positions,
+            group_metadata,
+            _CALL_TIMEOUT,
+        )
+
+    def commit(self) -> bool:
+        """Commit; False if nobody can say yet whether it is committed."""
+        # Whatever was not delivered must show before EndTxn, not behind it.
+        if self._producer.flush(self._timeout) or self._undelivered is not None:
+            failed = self._undelivered.str() if self._undelivered else "time-out"
+            raise AbortableError(f"a message was not delivered: {failed}", "transaction")
+        asked = time.monotonic()
+        try:
+            self._producer.commit_transaction()
+        except KafkaException as error:
+            known = self._failed(error.args[0], "commit")
+            if isinstance(known, AbortableError | FencedError):
+                raise known from error
+            self._supervisor.see(Seen.INDEFINITE)
+            self._open = False
+            return False
+        self._open = False
+        if time.monotonic() - asked > self._slow:
+            self._supervisor.see(Seen.SLOW)
+        return True
+
+    def abort(self) -> None:
+        """Abort what was begun. If that fails, the next producer's start will do it."""
+        if not self._open:
+            return
+        self._open = False
+        # Aborting right after a produce can be fatal (librdkafka#4849): a tainted producer is
+        # replaced anyway, and its successor aborts.
+        if self._supervisor.state is not State.READY:
+            return
+        try:
+            self._producer.flush(_FULL_FLUSH)
+            self._producer.abort_transaction(_CALL_TIMEOUT)
+        except KafkaException as error:
+            self._failed(error.args[0], "abort")
+            self._supervisor.see(Seen.INDEFINITE)
+
+    def settle_unknown(self) -> None:
+        """Make every earlier outcome final, by a new producer under the same id."""
+        self._supervisor.see(Seen.INDEFINITE)
+        self._create()
+
+    def close(self) -> None:
+        """Give the producer up."""
+        if self._producer is not None:
+            self.abort()
+            self._drop()
+
+    def _create(self) -> None:
+        if self._supervisor.state is State.DEAD:
+            raise self._twin("begin")
+        again, reason = self._producer is not None, self._supervisor.reason
+        if again:
+            self._drop()
+        with translating("make a Kafka producer"):
+            self._producer = self._make(self._conf, logger=self._log, on_delivery=self._delivered)
+        self._supervisor.see(Seen.CREATED)
+        try:
+            self._call("initialise transactions", self._producer.init_transactions, _INIT_TIMEOUT)
+        except RetriableError:
+            self._supervisor.see(Seen.INDEFINITE)
+            raise
+        if again:
+            self._emit(ProducerRecreated(reason))
+
+    def _drop(self) -> None:
+        # Without a flush: what is still queued belongs to a transaction that is over.
+        self._producer.purge()
+        self._producer = None
+        self._open = False
+
+    def _call(self, doing: str, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except KafkaException as error:
+            raise self._failed(error.args[0], doing) from error
+
+    def _failed(self, error: KafkaError, doing: str) -> EosError:
+        """Translate, and tell the supervisor what was seen."""
+        known = translated(error, doing)
+        if error.code() in FENCED:
+            if self._open and time.monotonic() - self._began > self._timeout / 2:
+                # The broker moves the epoch on as well when it aborts a transaction that was
+                # open for too long, as after a pause of the process. Then nobody took over.
+                self._supervisor.see(Seen.EXPIRED)
+                return AbortableError(f"{doing}: the transaction expired", "transaction")
+            self._supervisor.see(Seen.FENCED)
+            return self._twin(doing)
+        if not isinstance(known, AbortableError | RetriableError):
+            # Fatal for this producer, not for its successor.
+            self._supervisor.see(Seen.INDEFINITE)
+            return AbortableError(f"{doing}: {error.str()}", "transaction")
+        return known
+
+    def _twin(self, doing: str) -> FencedError:
+        return FencedError(
+            f"{doing}: another process has taken over the transactional id {self._id!r}. Two "
+            "workers run with the same namespace, instance and slot: stop one of them, or give "
+            "each process an instance of its own (EOS_INSTANCE)"
+        )
+
+    def _delivered(self, error: KafkaError | None, _message: Any) -> None:
+        if error is not None and self._undelivered is None:
+            self._undelivered = error
+
+
+class _Watch(logging.Handler):
+    """Looks for signs in the client's log that a request's fate may be unknown."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        super().__init__(logging.INFO)
+        self._supervisor = supervisor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at one line. Librdkafka calls this from within a call of ours."""
+        if any(sign in record.getMessage() for sign in _BAD_SIGNS):
+            self._supervisor.see(Seen.DISCONNECTED)

@@ -1,0 +1,183 @@
+"""Turns what happens on the line into log lines: one event, one line, `key=value` fields.
+
+Never a payload, a Kafka key or a secret: a record is named by its position.
+"""
+
+import json as jsonlib
+import logging
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from eos.core.events import (
+    Aborted,
+    Assigned,
+    Claimed,
+    Committed,
+    Committing,
+    DeadLettered,
+    Event,
+    Lived,
+    ProducerRecreated,
+    Recovered,
+    Retried,
+    Waiting,
+)
+
+_CLAIM = logging.getLogger("eos.claim")
+_CONSUME = logging.getLogger("eos.consume")
+_HANDLE = logging.getLogger("eos.handle")
+_LEDGER = logging.getLogger("eos.ledger")
+_LINE = logging.getLogger("eos.line")
+_SETTLE = logging.getLogger("eos.settle")
+
+_EXPECTED_ABORTS = frozenset({"rebalance"})
+_LONGEST_TEXT = 500
+
+
+class Logs:
+    """Listens to one line. Belongs to the line's thread.
+
+    Args:
+        group: The consumer group, a field of every line.
+        clock: Seconds from any start; tells how long a server was away.
+    """
+
+    def __init__(self, group: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._group = group
+        self._clock = clock
+        self._waiting: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Log an event."""
+        match event:
+            case Claimed():
+                self._back()
+                counts = {verdict.value: count for verdict, count in event.verdicts.items()}
+                self._say(_CLAIM, logging.DEBUG, "claimed", topic=event.topic, **counts)
+            case Committing(records=records):
+                self._say(_SETTLE, logging.DEBUG, "committing", records=records)
+            case Committed():
+                self._back()
+                self._committed(event)
+            case Aborted():
+                self._aborted(event)
+            case Waiting(on=on):
+                self._away(on)
+            case _:
+                self._beside(event)
+
+    def _beside(self, event: Event) -> None:
+        """Log what happens beside the way of a record."""
+        match event:
+            case Retried(topic, attempt, detail):
+                fields = {"topic": topic, "attempt": attempt, "detail": detail}
+                self._say(_HANDLE, logging.WARNING, "handler failed, trying again", **fields)
+            case DeadLettered(topic, reason, position):
+                fields = {"topic": topic, "reason": reason, "position": position}
+                self._say(_HANDLE, logging.WARNING, "dead-lettered", **fields)
+            case Assigned(partitions=partitions):
+                names = ",".join(f"{topic}[{number}]" for topic, number in partitions)
+                self._say(_CONSUME, logging.INFO, "assigned", partitions=names)
+            case Recovered(topic, cause, records, seconds):
+                fields = {"topic": topic, "cause": cause, "records": records, "seconds": seconds}
+                self._say(_LEDGER, logging.INFO, "recovered", **fields)
+            case ProducerRecreated(reason=reason):
+                self._say(_SETTLE, logging.WARNING, "producer re-created", reason=reason)
+            case Lived(topic, generations):
+                fields = {"topic": topic, "generations": generations}
+                self._say(_LEDGER, logging.DEBUG, "window moved", **fields)
+
+    def _committed(self, event: Committed) -> None:
+        fields = {"records": event.records, "outputs": event.outputs, "seconds": event.seconds}
+        level = logging.INFO if event.resolved else logging.DEBUG
+        what = "committed, as the offsets tell" if event.resolved else "committed"
+        self._say(_SETTLE, level, what, **fields)
+
+    def _aborted(self, event: Aborted) -> None:
+        level = logging.INFO if event.cause in _EXPECTED_ABORTS else logging.WARNING
+        fields: dict[str, object] = {"cause": event.cause, "records": event.records}
+        if event.detail:
+            fields["detail"] = event.detail
+        self._say(_SETTLE, level, "aborted", **fields)
+
+    def _away(self, on: str) -> None:
+        """Say that a server is away: when it begins, not each time it is told."""
+        if on not in self._waiting:
+            self._waiting[on] = self._clock()
+            self._say(_LINE, logging.WARNING, "waiting", on=on)
+
+    def _back(self) -> None:
+        for on, since in self._waiting.items():
+            self._say(_LINE, logging.INFO, "back", on=on, seconds=self._clock() - since)
+        self._waiting.clear()
+
+    def _say(self, logger: logging.Logger, level: int, what: str, /, **fields: object) -> None:
+        if logger.isEnabledFor(level):
+            say(logger, level, what, group=self._group, **fields)
+
+
+def say(logger: logging.Logger, level: int, what: str, /, **fields: object) -> None:
+    """Log one line: what happened, and the fields."""
+    text = " ".join([what, *(f"{name}={_shown(value)}" for name, value in fields.items())])
+    logger.log(level, "%s", text, extra={"eos": {"event": what, **fields}})
+
+
+def configure(level: str = "info", *, json: bool = False, slot: int | None = None) -> None:
+    """Send all logs of this process to its standard error.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        json: One JSON object a line, instead of text.
+        slot: The worker's slot; None in a process that is no worker.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json(slot) if json else _Plain(slot))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _Plain(logging.Formatter):
+    def __init__(self, slot: int | None) -> None:
+        super().__init__()
+        self._who = "pool    " if slot is None else f"worker {slot}"
+
+    def format(self, record: logging.LogRecord) -> str:
+        head = f"{_time(record)} {record.levelname:<7} {self._who} {record.name}:"
+        return f"{head} {record.getMessage()}{_trace(self, record)}"
+
+
+class _Json(logging.Formatter):
+    def __init__(self, slot: int | None) -> None:
+        super().__init__()
+        self._who = {} if slot is None else {"worker": slot}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            **self._who,
+            "logger": record.name,
+            **getattr(record, "eos", {"event": record.getMessage()}),
+        }
+        if trace := _trace(self, record):
+            line["trace"] = trace.strip()
+        return jsonlib.dumps(line, default=str)
+
+
+def _time(record: logging.LogRecord) -> str:
+    stamp = datetime.fromtimestamp(record.created, UTC)
+    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{stamp.microsecond // 1000:03d}Z"
+
+
+def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    return "\n" + formatter.formatException(record.exc_info) if record.exc_info else ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = str(value)[:_LONGEST_TEXT]
+    # Quoted where it would not read as one value; so no line can be forged by a line break.
+    plain = text.isprintable() and text and not set(text) & set(' ="')
+    return text if plain else jsonlib.dumps(text, ensure_ascii=False)

@@ -1,0 +1,211 @@
+"""Turns what happens on the line into Prometheus metrics."""
+
+import re
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from eos.core.events import (
+    Aborted,
+    Assigned,
+    Claimed,
+    Committed,
+    Committing,
+    DeadLettered,
+    Event,
+    Lived,
+    ProducerRecreated,
+    Recovered,
+    Retried,
+    Waiting,
+)
+from eos.core.rules import Verdict
+from eos.observe.catalogue import CATALOGUE, COMMITTING, IN_FLIGHT, Instrument
+
+REDELIVERY = "redelivery"
+SAME_PARTITION = "resend_same_partition"
+OTHER_PARTITION = "resend_other_partition"
+
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_OTHER = "other"
+
+_ABORT_CAUSES = (  # as `eos.core.errors.AbortableError` lists them
+    "rebalance",
+    "ledger_closed",
+    "ledger_gap",
+    "ledger_resealed",
+    "ledger_fenced",
+    "transaction",
+    "unknown_outcome",
+)
+
+_Family = Counter | Gauge | Histogram
+_Child = Callable[[float], None]
+
+# A registry takes each name once, but several lines may run in one process.
+_made: WeakKeyDictionary[CollectorRegistry, dict[str, _Family]] = WeakKeyDictionary()
+
+
+class Metrics:
+    """Listens to one line. Belongs to the line's thread.
+
+    Args:
+        group: The consumer group, a label of every metric.
+        registry: Where the metrics are registered; None means prometheus_client's own.
+    """
+
+    def __init__(self, group: str, registry: CollectorRegistry | None = None) -> None:
+        self._group = group
+        self._families = _families(REGISTRY if registry is None else registry)
+        # `labels()` costs more than the increment itself, so each child is asked for once.
+        self._children: dict[tuple[str, ...], _Child] = {}
+        self._pending: list[Claimed] = []
+        self._committing = False
+        self._topics: set[str] = set()
+        for name, instrument in CATALOGUE.items():
+            if instrument.labels == ("group",):
+                self._child(name)
+        for outcome in ("committed", "resolved", "aborted"):
+            self._child("eos_transactions_total", outcome)
+        for cause in _ABORT_CAUSES:
+            self._child("eos_aborts_total", cause)
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        match event:
+            case Claimed():
+                self._claimed(event)
+            case Committing():
+                self._set_committing(committing=True)
+            case Committed():
+                self._committed(event)
+            case Aborted():
+                self._aborted(event)
+            case _:
+                self._beside(event)
+
+    def _beside(self, event: Event) -> None:
+        """Count what happens beside the way of a record."""
+        match event:
+            case Retried(topic=topic):
+                self._tell("eos_handler_retries_total", 1, topic)
+            case DeadLettered(topic=topic, reason=reason):
+                self._tell("eos_dead_letters_total", 1, topic, _word(reason))
+            case Waiting(on=on):
+                self._tell("eos_waits_total", 1, _word(on))
+            case Assigned(partitions=partitions):
+                for topic, _ in partitions:
+                    self._know(topic)
+            case Recovered():
+                self._recovered(event)
+            case ProducerRecreated(reason=reason):
+                self._tell("eos_producers_recreated_total", 1, _word(reason))
+            case Lived(topic=topic, generations=generations):
+                self._tell("eos_ledger_generations", generations, topic)
+
+    # A worker may be stopped or killed between any two of the lines below, and others then read
+    # its gauges: they rise before the counters that explain them and fall after them, so that
+    # `held` never says less than the truth.
+
+    def _claimed(self, event: Claimed) -> None:
+        self._know(event.topic)
+        self._pending.append(event)
+        self._tell(IN_FLIGHT, self._in_flight())
+        for verdict, count in event.verdicts.items():
+            self._tell("eos_records_total", count, event.topic, verdict.value)
+        self._tell("eos_missing_keys_total", event.unkeyed, event.topic)
+
+    def _committed(self, event: Committed) -> None:
+        outcome = "resolved" if event.resolved else "committed"
+        self._tell("eos_transactions_total", 1, outcome)
+        self._tell("eos_outputs_total", event.outputs)
+        self._tell("eos_transaction_duration_seconds", event.seconds)
+        self._tell("eos_transaction_records", event.records)
+        for claimed in self._pending:
+            self._settled(claimed)
+        self._nothing_pending()
+
+    def _settled(self, claimed: Claimed) -> None:
+        for verdict, count in claimed.verdicts.items():
+            self._tell("eos_records_settled_total", count, claimed.topic, verdict.value)
+        # Only now: a duplicate whose transaction aborts is read, and found to be one, again.
+        resent = claimed.verdicts.get(Verdict.DUPLICATE, 0)
+        for cause, count in (
+            (REDELIVERY, claimed.verdicts.get(Verdict.SETTLED, 0)),
+            (SAME_PARTITION, claimed.same_partition),
+            (OTHER_PARTITION, resent - claimed.same_partition),
+        ):
+            self._tell("eos_duplicates_suppressed_total", count, claimed.topic, cause)
+
+    def _aborted(self, event: Aborted) -> None:
+        self._tell("eos_aborts_total", 1, _word(event.cause))
+        if self._committing:
+            self._tell("eos_transactions_total", 1, "aborted")
+        self._tell("eos_records_given_back_total", self._in_flight())
+        self._nothing_pending()
+
+    def _recovered(self, event: Recovered) -> None:
+        self._tell("eos_recoveries_total", 1, event.topic, _word(event.cause))
+        self._tell("eos_recovery_records_total", event.records, event.topic)
+        self._tell("eos_recovery_duration_seconds", event.seconds)
+
+    def _in_flight(self) -> int:
+        return sum(sum(claimed.verdicts.values()) for claimed in self._pending)
+
+    def _nothing_pending(self) -> None:
+        self._pending.clear()
+        self._tell(IN_FLIGHT, 0)
+        self._set_committing(committing=False)
+
+    def _set_committing(self, *, committing: bool) -> None:
+        self._committing = committing
+        self._tell(COMMITTING, int(committing))
+
+    def _know(self, topic: str) -> None:
+        """Show a topic's series at zero: `rate` cannot see the step from nothing to one."""
+        if topic in self._topics:
+            return
+        self._topics.add(topic)
+        for verdict in Verdict:
+            self._child("eos_records_total", topic, verdict.value)
+            self._child("eos_records_settled_total", topic, verdict.value)
+        for cause in (REDELIVERY, SAME_PARTITION, OTHER_PARTITION):
+            self._child("eos_duplicates_suppressed_total", topic, cause)
+        self._child("eos_missing_keys_total", topic)
+
+    def _tell(self, name: str, amount: float, *labels: str) -> None:
+        self._child(name, *labels)(amount)
+
+    def _child(self, name: str, *labels: str) -> _Child:
+        child = self._children.get((name, *labels))
+        if child is None:
+            child = _verb(self._families[name], (self._group, *labels))
+            self._children[name, *labels] = child
+        return child
+
+
+def _verb(family: _Family, labels: tuple[str, ...]) -> _Child:
+    child = family.labels(*labels)
+    if isinstance(child, Counter):
+        return child.inc
+    return child.set if isinstance(child, Gauge) else child.observe
+
+
+def _families(registry: CollectorRegistry) -> dict[str, _Family]:
+    if registry not in _made:
+        _made[registry] = {name: _make(it, registry) for name, it in CATALOGUE.items()}
+    return _made[registry]
+
+
+def _make(it: Instrument, registry: CollectorRegistry) -> _Family:
+    if it.kind == "counter":
+        return Counter(it.name, it.meaning, it.labels, registry=registry)
+    if it.kind == "gauge":
+        return Gauge(it.name, it.meaning, it.labels, registry=registry, multiprocess_mode=it.across)
+    return Histogram(it.name, it.meaning, it.labels, registry=registry, buckets=it.buckets)
+
+
+def _word(text: str) -> str:
+    """Let a word through, and nothing that could make ever more series."""
+    return text if _WORD.fullmatch(text) else _OTHER

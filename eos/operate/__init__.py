@@ -1,0 +1,1 @@
+"""What keeps the ledger right: recovery and the window."""

@@ -1,0 +1,113 @@
+"""Rebuilds a shard of the ledger from the log.
+
+The simple form: owners come back by the order of offsets within a partition. Copies of a key on
+one partition are exact, because the first of them settles first. For copies across partitions
+that were suppressed in favour of a record still in flight, the audit is needed, which is not
+kept yet; `docs/guarantees.md` says so.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+
+from eos.claim.keys import Identify
+from eos.consume.step import record_of
+from eos.core.errors import RetriableError
+from eos.core.events import Emit, Recovered
+from eos.core.ports import Assertion, Ledger, Log, Recovery, Topics
+from eos.core.record import Message, Shard
+from eos.core.rules import reread
+
+LOCK_SECONDS = 30.0
+
+
+class Recover:
+    """Recovers the shard of a topic, unless another worker is at it.
+
+    Args:
+        ledger: What is rebuilt.
+        log: What it is rebuilt from; made when first needed.
+        topics: Describes topics.
+        shard: Names the shard of a topic id.
+        identify: Reads and digests idempotency keys.
+        window: How far back to read, seconds of log time.
+        stay: Keeps this worker in its group meanwhile.
+        emit: Told of what was done.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        log: Callable[[], Log],
+        topics: Topics,
+        shard: Callable[[str], Shard],
+        identify: Identify,
+        window: int,
+        stay: Callable[[], None],
+        emit: Emit,
+    ) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._topics = topics
+        self._shard = shard
+        self._identify = identify
+        self._window = window
+        self._stay = stay
+        self._emit = emit
+
+    def __call__(self, topic: str, cause: str, begins: Mapping[int, int]) -> None:
+        """Recover; when this returns, the shard is open.
+
+        Args:
+            topic: The topic's name.
+            cause: `closed` or `gap`.
+            begins: Where the reading of partitions begins that nothing was settled of: there is
+                nothing to read again below it.
+
+        Raises:
+            RetriableError: Another worker recovers it, or a server is away.
+        """
+        began = time.monotonic()
+        topic_id, _ = self._topics.describe(topic)
+        shard, token = self._shard(topic_id), uuid.uuid4().hex
+        recovery = self._ledger.lock(shard, token, LOCK_SECONDS)
+        if recovery is None:
+            raise RetriableError(f"another worker recovers the ledger of {topic}", "recovery")
+        log = self._log()
+        try:
+            records = self._rebuild(shard, recovery, log, topic, begins)
+        finally:
+            log.close()
+        self._emit(Recovered(topic, cause, records, time.monotonic() - began))
+
+    def _rebuild(
+        self, shard: Shard, recovery: Recovery, log: Log, topic: str, begins: Mapping[int, int]
+    ) -> int:
+        # Of all partitions, with stable reads: a copy may stand on any of them, and a commit
+        # that is under way may yet settle it.
+        committed = log.frontiers(topic)
+        frontiers = {p: offset for p, offset in committed.items() if offset is not None}
+        starts = log.window_starts(topic, log.log_time(topic, frontiers) - self._window)
+        records = 0
+        for partition, frontier in frontiers.items():
+            offsets = reread(recovery.claimed.get(partition, 0), frontier, starts[partition])
+            for messages in log.read(topic, partition, offsets):
+                records += len(messages)
+                self._reassert(shard, recovery, self._assertion(partition, messages, shard))
+                self._stay()
+        untouched = {p: at for p, at in begins.items() if p not in frontiers}
+        if not self._ledger.open(shard, recovery, frontiers | untouched):
+            raise RetriableError(f"the recovery of {topic} was overtaken", "recovery")
+        return records
+
+    def _assertion(self, partition: int, messages: Sequence[Message], shard: Shard) -> Assertion:
+        records = [record_of(message, shard.topic_id) for message in messages]
+        assertion = Assertion(partition, records[-1].offset + 1, [r.offset for r in records])
+        self._identify(records, assertion.digests, assertion.fingerprints, assertion.times)
+        return assertion
+
+    def _reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> None:
+        held = self._ledger.lock(shard, recovery.token, LOCK_SECONDS)
+        if held is None or not self._ledger.reassert(shard, recovery, assertion):
+            raise RetriableError(f"the recovery of {shard} was overtaken", "recovery")

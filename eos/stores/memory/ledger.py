@@ -1,0 +1,256 @@
+"""The ledger in this process's memory: the rules themselves, for tests and for trying out."""
+
+import copy
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eos.core import rules
+from eos.core.ports import Assertion, Claimed, Claims, Recovery, Refused, Taken
+from eos.core.record import Shard
+from eos.core.rules import Admission, Owner, Verdict
+
+
+@dataclass(slots=True)
+class _Lock:
+    token: str
+    stamp: int
+    until: float
+
+
+@dataclass(slots=True)
+class _State:
+    """What the ledger holds of one shard; times in seconds of log time."""
+
+    seal: str | None = None
+    lock: _Lock | None = None
+    epochs: dict[int, int] = field(default_factory=dict)
+    claimed: dict[int, int] = field(default_factory=dict)
+    floors: dict[int, int] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)
+    passed: dict[int, int] = field(default_factory=dict)
+    generations: dict[int, dict[bytes, Owner]] = field(default_factory=dict)
+    """By where they end."""
+
+    def owner(self, digest: bytes) -> Owner | None:
+        for owners in self.generations.values():
+            if digest in owners:
+                return owners[digest]
+        return None
+
+
+Snapshot = dict[Shard, _State]
+
+
+class MemoryLedger:
+    """A `Ledger` that forgets everything with the process, or when a test tells it to.
+
+    Args:
+        window: For how long an owner is kept at least, in seconds of log time.
+        generation: Length of a generation, in seconds; an owner is kept for at most this much
+            longer than the window. Default: the window.
+        clock: Gives the time in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        window: int,
+        *,
+        generation: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._window = window
+        self._generation = generation or window
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._counter = itertools.count(1)
+        self._identity = f"memory-{next(self._counter)}"
+        self._shards: Snapshot = {}
+
+    # --- what a real ledger may suffer ----------------------------------------------------
+
+    def lose(self) -> None:
+        """Forget everything, and go on as the same server: a FLUSHALL."""
+        with self._mutex:
+            self._shards = {}
+
+    def restart(self) -> None:
+        """Become another server that has the same data."""
+        with self._mutex:
+            self._identity = f"memory-{next(self._counter)}"
+
+    def snapshot(self) -> Snapshot:
+        """Give the data as they are now, for `restore`."""
+        with self._mutex:
+            return copy.deepcopy(self._shards)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Restart from older data: what was written since is lost."""
+        self.restart()
+        with self._mutex:
+            self._shards = copy.deepcopy(snapshot)
+
+    # --- the port -------------------------------------------------------------------------
+
+    def take(self, shard: Shard, partitions: Sequence[int]) -> dict[int, Taken]:
+        """Take partitions over: bump their epochs. Works on a closed shard too."""
+        with self._mutex:
+            state = self._state(shard)
+            now_us = int(self._clock() * 1_000_000)
+            for p in partitions:
+                state.epochs[p] = rules.next_epoch(state.epochs.get(p, 0), now_us)
+            return {
+                p: Taken(state.epochs[p], state.claimed.get(p, 0), state.floors.get(p, 0))
+                for p in partitions
+            }
+
+    def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
+        """Claim a batch of records, all or nothing."""
+        with self._mutex:
+            state = self._state(shard)
+            if not self._sealed(state):
+                return Refused(Admission.CLOSED)
+            for claims in batch:
+                admission = rules.admit(
+                    sealed=True,
+                    epoch=claims.epoch,
+                    newest_epoch=state.epochs.get(claims.partition, 0),
+                    start=claims.start,
+                    claimed=state.claimed.get(claims.partition, 0),
+                )
+                if admission is not Admission.OPEN:
+                    return Refused(admission, claims.partition)
+            answer = Claimed(state.seal or "", [], {})
+            for claims in batch:
+                self._claim(state, claims, answer)
+            return answer
+
+    def confirm(self, shard: Shard, seal: str) -> bool:
+        """Tell whether the seal is still the one that claims were made under."""
+        with self._mutex:
+            state = self._state(shard)
+            return self._sealed(state) and state.seal == seal
+
+    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
+        """Take, or hold on to, the recovery lock; None while somebody else holds it."""
+        with self._mutex:
+            state = self._state(shard)
+            now = self._clock()
+            held = state.lock if state.lock and state.lock.until > now else None
+            if held and held.token != token:
+                return None
+            stamp = held.stamp if held else next(self._counter)
+            state.lock = _Lock(token, stamp, now + seconds)
+            return Recovery(
+                token=token,
+                identity=f"{self._identity}/{stamp}",
+                sealed=self._sealed(state),
+                claimed={p: end for p, end in state.claimed.items() if end},
+            )
+
+    def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
+        """Put owners back, and count the stretch as claimed."""
+        with self._mutex:
+            state = self._state(shard)
+            if not self._holds(state, recovery):
+                return False
+            p = assertion.partition
+            for offset, digest, fingerprint, stamp in zip(
+                assertion.offsets,
+                assertion.digests,
+                assertion.fingerprints,
+                assertion.times,
+                strict=True,
+            ):
+                time_of = self._file(state, p, stamp)
+                if digest and rules.reasserts(audited=False, owner=state.owner(digest)):
+                    self._own(state, time_of, digest, Owner(p, offset, fingerprint))
+            state.claimed[p] = max(state.claimed.get(p, 0), assertion.end)
+            return True
+
+    def open(self, shard: Shard, recovery: Recovery, frontiers: Mapping[int, int]) -> bool:
+        """Seal the shard anew, record the frontiers as floors, and give the lock back."""
+        with self._mutex:
+            state = self._state(shard)
+            if not self._holds(state, recovery):
+                return False
+            if not self._sealed(state):
+                state.seal = f"{recovery.identity}/{recovery.token}"
+            for p, frontier in frontiers.items():
+                state.floors[p] = max(state.floors.get(p, 0), frontier)
+                state.claimed[p] = max(state.claimed.get(p, 0), frontier)
+            state.lock = None
+            return True
+
+    def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
+        """Tell how far partitions have come in log time, and drop what no window needs."""
+        with self._mutex:
+            state = self._state(shard)
+            now = int(self._clock())
+            for p, told in frontier_times.items():
+                # A clock that runs ahead would drop everything: clamp what we are told as well.
+                state.passed[p] = rules.log_time(told, state.passed.get(p, 0), now)
+                # What comes later stands later in the log: never file it under what is gone.
+                state.last[p] = max(state.last.get(p, 0), state.passed[p])
+            if all(p in state.passed for p in range(partitions)):
+                times = [state.passed[p] for p in range(partitions)]
+                for end in list(state.generations):
+                    if rules.droppable(end, self._window, times):
+                        del state.generations[end]
+            return len(state.generations)
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+    # --- behind it ------------------------------------------------------------------------
+
+    def _state(self, shard: Shard) -> _State:
+        return self._shards.setdefault(shard, _State())
+
+    def _sealed(self, state: _State) -> bool:
+        return state.seal is not None and state.seal.startswith(f"{self._identity}/")
+
+    def _holds(self, state: _State, recovery: Recovery) -> bool:
+        lock = state.lock
+        return (
+            lock is not None
+            and lock.until > self._clock()
+            and lock.token == recovery.token
+            and recovery.identity == f"{self._identity}/{lock.stamp}"
+        )
+
+    def _claim(self, state: _State, claims: Claims, answer: Claimed) -> None:
+        p = claims.partition
+        # After a loss nobody is fenced, until the newest epoch is heard of again: remember it.
+        state.epochs[p] = max(state.epochs.get(p, 0), claims.epoch)
+        state.floors[p] = max(state.floors.get(p, 0), claims.frontier)
+        state.claimed[p] = max(state.claimed.get(p, 0), claims.end)
+        for offset, digest, fingerprint, stamp in zip(
+            claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True
+        ):
+            time_of = self._file(state, p, stamp)
+            owner = state.owner(digest) if digest else None
+            verdict = rules.verdict(
+                partition=p,
+                offset=offset,
+                settled_below=state.floors[p],
+                keyed=bool(digest),
+                fingerprint=fingerprint,
+                owner=owner,
+            )
+            if verdict is Verdict.FRESH and digest:
+                self._own(state, time_of, digest, Owner(p, offset, fingerprint))
+            if owner and verdict in (Verdict.DUPLICATE, Verdict.CONFLICT):
+                answer.owners[len(answer.verdicts)] = owner
+            answer.verdicts.append(verdict)
+
+    def _file(self, state: _State, partition: int, stamp: int) -> int:
+        last = state.last.get(partition, 0)
+        state.last[partition] = rules.log_time(stamp, last, int(self._clock()))
+        return state.last[partition]
+
+    def _own(self, state: _State, time_of: int, digest: bytes, owner: Owner) -> None:
+        end = (time_of // self._generation + 1) * self._generation
+        state.generations.setdefault(end, {})[digest] = owner

@@ -1,0 +1,145 @@
+"""The ledger on Redis (or Valkey) 6.2 and later: one script call per batch and shard."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from eos.core.errors import ConfigError
+from eos.core.ports import Assertion, Claimed, Claims, Recovery, Refused, Taken
+from eos.core.record import Shard
+from eos.core.rules import Admission
+from eos.stores.redis import scripts, wire
+from eos.stores.redis.errors import translated
+
+_OLDEST = (6, 2)
+_REFUSALS = {1: Admission.CLOSED, 2: Admission.FENCED, 3: Admission.GAP}
+
+
+class RedisLedger:
+    """A `Ledger` on one Redis or Valkey server.
+
+    Nothing is retried in here: the caller decides, and may repeat any call. A claim that is
+    repeated because its answer was lost says AGAIN where the lost answer said FRESH, and both
+    mean the same to the caller: handle.
+
+    Args:
+        url: `redis://` or `rediss://`, as redis-py reads it.
+        window: For how long an owner is kept at least, in seconds of log time.
+        generation: Length of a generation, in seconds; an owner is kept for at most this much
+            longer than the window. Shorter ones save memory, and cost a look-up each per
+            record. Default: the window.
+        timeout: How long a connection or an answer may take, in seconds.
+
+    Raises:
+        ConfigError: From the first call, if the server is too old or may evict keys.
+        RetriableError: From each call, if the server is away or takes no writes now.
+        FatalError: From each call, if the login is refused, or the data are not ours.
+    """
+
+    def __init__(
+        self, url: str, *, window: int, generation: int | None = None, timeout: float = 5.0
+    ) -> None:
+        self._window = window
+        self._generation = generation or window
+        self._checked = False
+        try:
+            self._redis: Any = redis.Redis.from_url(
+                url,
+                decode_responses=False,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                socket_keepalive=True,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError as error:
+            raise ConfigError([f"ledger {url!r}: {error}"]) from error
+
+    def check(self) -> None:
+        """Refuse a server that cannot be a ledger; the first call does so, too.
+
+        Raises:
+            ConfigError: If it is older than 6.2, or may evict keys: that drops claims.
+        """
+        with translated():
+            server = self._redis.info("server")
+            memory = self._redis.info("memory")
+        faults = []
+        version = str(server.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+            faults.append(
+                f"ledger: the server has version {version}; 6.2 is the oldest that will do"
+            )
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            faults.append(
+                f"ledger: the server has maxmemory-policy {policy}, which drops claims when "
+                "memory is short; set it to noeviction"
+            )
+        if faults:
+            raise ConfigError(faults)
+        self._checked = True
+
+    def take(self, shard: Shard, partitions: Sequence[int]) -> dict[int, Taken]:
+        """Take partitions over: bump their epochs. Works on a closed shard too."""
+        answer = self._run(scripts.TAKE, shard, str(shard), *partitions)
+        marks = zip(answer[0::3], answer[1::3], answer[2::3], strict=True)
+        return {p: Taken(*mark) for p, mark in zip(partitions, marks, strict=True)}
+
+    def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
+        """Claim a batch of records, all or nothing."""
+        packed = wire.pack_claims(batch, self._generation)
+        status, *answer = self._run(scripts.CLAIM, shard, packed, self._generation)
+        if status:
+            return Refused(_REFUSALS[status], *answer)
+        seal, verdicts, owners = answer
+        return Claimed(
+            seal.decode(), wire.unpack_verdicts(verdicts), wire.unpack_owners(verdicts, owners)
+        )
+
+    def confirm(self, shard: Shard, seal: str) -> bool:
+        """Tell whether the seal is still the one that claims were made under."""
+        return bool(self._run(scripts.CONFIRM, shard, seal))
+
+    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
+        """Take, or hold on to, the recovery lock; None while somebody else holds it."""
+        answer = self._run(scripts.LOCK, shard, token, max(1, int(seconds * 1000)))
+        if answer is None:
+            return None
+        identity, sealed, *ends = answer
+        claimed = dict(zip(ends[0::2], ends[1::2], strict=True))
+        return Recovery(token, identity.decode(), bool(sealed), claimed)
+
+    def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
+        """Put owners back, and count the stretch as claimed."""
+        packed = wire.pack_assertion(assertion, self._generation)
+        args = (recovery.identity, recovery.token, packed, self._generation)
+        return bool(self._run(scripts.REASSERT, shard, *args))
+
+    def open(self, shard: Shard, recovery: Recovery, frontiers: Mapping[int, int]) -> bool:
+        """Seal the shard anew, record the frontiers as floors, and give the lock back."""
+        packed = wire.pack_numbers(frontiers)
+        return bool(self._run(scripts.OPEN, shard, recovery.identity, recovery.token, packed))
+
+    def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
+        """Tell how far partitions have come in log time, and drop what no window needs."""
+        packed = wire.pack_numbers(frontier_times)
+        return int(self._run(scripts.ADVANCE, shard, packed, partitions, self._window))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
+    def _run(self, script: scripts.Script, shard: Shard, *args: bytes | str | int) -> Any:
+        if not self._checked:
+            self.check()
+        meta = wire.meta_key(shard)
+        with translated():
+            try:
+                return self._redis.evalsha(script.sha, 1, meta, *args)
+            except NoScriptError:
+                # The server forgot its scripts (a restart, SCRIPT FLUSH), and so ran nothing.
+                return self._redis.eval(script.source, 1, meta, *args)

@@ -1,0 +1,31 @@
+-- Ledger.lock: takes the recovery lock for the token ARGV[1], or holds on to it, for ARGV[2]
+-- milliseconds. Gives false while somebody else holds it, or
+-- {what the recovery runs against, sealed, partition, claimed, partition, claimed, …}.
+
+local held = call('GET', lock)
+local stamp
+if held then
+  stamp = string.match(held, '^[^/]*')
+  if held ~= stamp .. '/' .. ARGV[1] then
+    return false
+  end
+else
+  local time = call('TIME')
+  stamp = time[1] .. '.' .. time[2]
+end
+
+local sealed = begins(recall('seal'), identity())
+local answer = { identity() .. stamp, sealed and 1 or 0 }
+local fields = call('HGETALL', meta)
+for i = 1, #fields, 2 do
+  local number = string.match(fields[i], '^p(%d+)$')
+  if number then
+    local _, claimed = partition(fields[i + 1])
+    if claimed > 0 then
+      insert(answer, tonumber(number))
+      insert(answer, claimed)
+    end
+  end
+end
+call('SET', lock, stamp .. '/' .. ARGV[1], 'PX', ARGV[2])
+return answer

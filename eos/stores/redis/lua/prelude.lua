@@ -1,0 +1,67 @@
+-- What every script begins with.
+--
+-- KEYS[1] is the shard's meta hash, `eos:{tag}`. Its fields:
+--   layout       version of all that follows; the buckets carry it in their names, too
+--   seal         <layout>/<run id>/<replication id>/<stamp of the recovery>/<its token>
+--   p<n>         partition n: epoch, claimed, floor, last, passed (8 bytes each, big-endian)
+--   generations  see generations.lua
+--   dropping     see advance.lua
+-- Lua's numbers are doubles: whole numbers are exact up to 2^53, and are never turned into
+-- text by `..` or tostring(), which would round them to 14 digits.
+
+local LAYOUT = '1'
+local PARTITION = '>I8I8I8I8I8'
+
+local call, sub, byte = redis.call, string.sub, string.byte
+local pack, read = struct.pack, struct.unpack
+local max, min, floor, ceil = math.max, math.min, math.floor, math.ceil
+local insert, concat = table.insert, table.concat
+
+local meta = KEYS[1]
+local lock = meta .. ':lock'
+
+-- The server that is answering right now, whatever stands between it and the client: a
+-- restart changes the run id, a promotion the replication id.
+local function identity()
+  local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
+  local replication = string.match(call('INFO', 'replication'), 'master_replid:(%w+)')
+  return LAYOUT .. '/' .. run .. '/' .. replication .. '/'
+end
+
+local function begins(text, start)
+  return text and sub(text, 1, #start) == start
+end
+
+-- Fields of the meta hash, in the order asked; refuses data that another version wrote.
+local function recall(...)
+  local values = call('HMGET', meta, 'layout', ...)
+  if values[1] and values[1] ~= LAYOUT then
+    error('EOSLAYOUT ' .. values[1])
+  end
+  return unpack(values, 2, select('#', ...) + 1)
+end
+
+local function partition(packed)
+  if packed then
+    return read(PARTITION, packed)
+  end
+  return 0, 0, 0, 0, 0
+end
+
+local function remember(number, epoch, claimed, settled_below, last, passed)
+  local packed = pack(PARTITION, epoch, claimed, settled_below, last, passed)
+  call('HSET', meta, 'layout', LAYOUT, 'p' .. number, packed)
+end
+
+-- rules.log_time
+local function log_time(stamp, last, now)
+  return max(last, min(stamp, now))
+end
+
+-- Whether the caller still holds the recovery lock that it took on this server. The stamp
+-- tells this holding of the lock from an earlier one of the same token: whatever was
+-- re-asserted before a flush is gone with the lock.
+local function holds(recovery, token)
+  local stamp = string.match(recovery, '[^/]*$')
+  return begins(recovery, identity()) and call('GET', lock) == stamp .. '/' .. token
+end

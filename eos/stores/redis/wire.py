@@ -1,0 +1,113 @@
+"""How batches and answers travel: a whole batch in one argument, packed at C speed.
+
+The layouts are those of claim.lua and open.lua. There is no Python statement per record.
+"""
+
+import base64
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
+
+from eos.core.ports import Assertion, Claims
+from eos.core.record import Shard
+from eos.core.rules import Owner, Verdict
+
+_HEAD = struct.Struct(">HQQQQHI")
+_RUN = struct.Struct(">IQ")
+_RECORD = struct.Struct(">12sQI")
+_NUMBER = struct.Struct(">HQ")
+_OWNER = struct.Struct(">QI")
+
+_OFFSET_BITS = 48
+_VERDICTS = (
+    Verdict.FRESH,
+    Verdict.AGAIN,
+    Verdict.DUPLICATE,
+    Verdict.CONFLICT,
+    Verdict.SETTLED,
+)
+_SUPPRESSED = (2, 3)
+
+
+def meta_key(shard: Shard) -> str:
+    """Give the key that holds what is known of a shard as a whole.
+
+    What stands in braces is the hash tag that all keys of the shard share. It is a digest, for
+    it is repeated in the name of each bucket.
+    """
+    digest = hashlib.blake2b(str(shard).encode(), digest_size=8).digest()
+    return f"eos:{{{base64.urlsafe_b64encode(digest).decode().rstrip('=')}}}"
+
+
+def pack_claims(batch: Sequence[Claims], generation: int) -> bytes:
+    """Pack a batch of claims.
+
+    Args:
+        batch: The claims of each partition.
+        generation: Length of a generation, in seconds.
+    """
+    return b"".join(
+        part
+        for claims in batch
+        for part in _pack(claims, (claims.epoch, claims.frontier, claims.start), generation)
+    )
+
+
+def pack_assertion(assertion: Assertion, generation: int) -> bytes:
+    """Pack a stretch of re-asserted owners; what only claims have is 0."""
+    return b"".join(_pack(assertion, (0, 0, 0), generation))
+
+
+def pack_numbers(numbers: Mapping[int, int]) -> bytes:
+    """Pack an offset or a log time for each partition."""
+    return b"".join(_NUMBER.pack(p, max(0, number)) for p, number in numbers.items())
+
+
+def unpack_verdicts(packed: bytes) -> list[Verdict]:
+    """Give the verdicts, one per record."""
+    return list(map(_VERDICTS.__getitem__, packed))
+
+
+def unpack_owners(verdicts: bytes, packed: bytes) -> dict[int, Owner]:
+    """Give the owners behind the suppressing verdicts, by index."""
+    if not packed:
+        return {}
+    places = (i for i, verdict in enumerate(verdicts) if verdict in _SUPPRESSED)
+    owners = (
+        Owner(position >> _OFFSET_BITS, position & ((1 << _OFFSET_BITS) - 1), fingerprint)
+        for position, fingerprint in _OWNER.iter_unpack(packed)
+    )
+    return dict(zip(places, owners, strict=True))
+
+
+def _pack(
+    claims: Claims | Assertion, marks: tuple[int, int, int], generation: int
+) -> Iterator[bytes]:
+    runs = _runs(claims.times, generation)
+    yield _HEAD.pack(claims.partition, *marks, claims.end, len(runs), len(claims.offsets))
+    for run in runs:
+        yield _RUN.pack(*run)
+    # Partition and offset are one number, so that they are stored, and compared, as one.
+    place = (claims.partition << _OFFSET_BITS).__or__
+    yield from map(_RECORD.pack, claims.digests, map(place, claims.offsets), claims.fingerprints)
+
+
+def _runs(times: Sequence[int], generation: int) -> list[tuple[int, int]]:
+    """Cut a batch where its log time enters another generation.
+
+    The log time of a record is clamped from below by those before it, so that what counts is
+    the highest time stamp so far; the server clamps it by what it knows.
+
+    Returns:
+        How many records, and the highest time stamp so far at the last of them.
+    """
+    if not times:
+        return []
+    first, highest = max(0, times[0]), max(0, *times)
+    if first // generation == highest // generation:
+        return [(len(times), highest)]
+    rising = accumulate(times, max, initial=0)
+    next(rising)
+    runs = (list(run) for _, run in groupby(rising, lambda time: time // generation))
+    return [(len(run), run[-1]) for run in runs]

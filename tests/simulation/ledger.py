@@ -1,0 +1,231 @@
+"""The ledger of the model: decides by the project's rule functions, and forgets on demand."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from eos.core.rules import (
+    HANDLED,
+    Admission,
+    Owner,
+    Verdict,
+    admit,
+    next_epoch,
+    reasserts,
+    verdict,
+)
+from tests.simulation.kafka import Record
+from tests.simulation.switches import Switches
+
+
+class Seal(NamedTuple):
+    """The server's identity, and a number that no other opening has."""
+
+    identity: int
+    nonce: int
+
+
+class Claims(NamedTuple):
+    """The claims of one partition in one batch."""
+
+    partition: int
+    epoch: int
+    frontier: int
+    start: int
+    end: int
+    records: list[Record]
+
+
+class Claimed(NamedTuple):
+    """The answer to claims that were taken."""
+
+    seal: Seal
+    verdicts: list[Verdict]
+
+
+class Taken(NamedTuple):
+    """A partition at a take-over."""
+
+    epoch: int
+    claimed: int
+
+
+class Recovery(NamedTuple):
+    """The right to recover."""
+
+    token: int
+    identity: int
+    sealed: bool
+    claimed: dict[int, int]
+
+
+@dataclass(slots=True)
+class State:
+    """What the server can lose."""
+
+    seal: Seal | None = None
+    lock: int | None = None
+    owners: dict[int, Owner] = field(default_factory=dict)
+    claimed: dict[int, int] = field(default_factory=dict)
+    floor: dict[int, int] = field(default_factory=dict)
+    epochs: dict[int, int] = field(default_factory=dict)
+
+    def copy(self) -> "State":
+        """Give a state that goes its own way."""
+        return State(
+            self.seal,
+            self.lock,
+            self.owners.copy(),
+            self.claimed.copy(),
+            self.floor.copy(),
+            self.epochs.copy(),
+        )
+
+
+class Ledger:
+    """One shard on one server. Each method is one atomic script."""
+
+    def __init__(
+        self, switches: Switches, clock: Callable[[], int], on_settled: Callable[[Record], None]
+    ) -> None:
+        self.on = switches
+        self.clock = clock
+        self.on_settled = on_settled
+        self.identity = 1
+        self.nonces = 0
+        self.state = State()
+        self.past = [State()]
+
+    # --- scripts --------------------------------------------------------------------------
+
+    def take(self, partition: int) -> Taken:
+        """Bump the epoch of a partition."""
+        state = self._change()
+        epoch = next_epoch(state.epochs.get(partition, 0), self.clock())
+        state.epochs[partition] = epoch
+        return Taken(epoch, state.claimed.get(partition, 0))
+
+    def claim(self, batch: Sequence[Claims]) -> Claimed | Admission:
+        """Claim a batch, all or nothing."""
+        seal = self.state.seal
+        sealed = seal is not None and seal.identity == self.identity
+        for claims in batch:
+            admission = admit(
+                sealed=sealed,
+                epoch=claims.epoch,
+                newest_epoch=self.state.epochs.get(claims.partition, 0) if self.on.epochs else 0,
+                start=claims.start if self.on.contiguous_start else 0,
+                claimed=self.state.claimed.get(claims.partition, 0),
+            )
+            if admission is not Admission.OPEN:
+                return admission
+        assert seal is not None
+        self._change()
+        return Claimed(seal, [v for claims in batch for v in self._claim_partition(claims)])
+
+    def confirm(self, seal: Seal) -> bool:
+        """Tell whether the seal is still the one that claims were made under."""
+        return self.state.seal == seal and seal.identity == self.identity
+
+    def lock(self, token: int) -> Recovery | None:
+        """Take, or hold on to, the recovery lock."""
+        if self.state.lock not in (None, token):
+            return None
+        state = self._change()
+        state.lock = token
+        sealed = state.seal is not None and state.seal.identity == self.identity
+        return Recovery(token, self.identity, sealed, state.claimed.copy())
+
+    def reassert(
+        self, recovery: Recovery, partition: int, end: int, records: Sequence[tuple[Record, bool]]
+    ) -> bool:
+        """Put owners of a stretch back; each record comes with whether the audit names it."""
+        if self.on.reassert_checks and not self._holds(recovery):
+            return False
+        state = self._change()
+        for record, audited in records:
+            if record.key is None:
+                continue
+            if reasserts(audited=audited, owner=state.owners.get(record.key)):
+                state.owners[record.key] = _owner(record)
+        state.claimed[partition] = max(state.claimed.get(partition, 0), end)
+        return True
+
+    def open(self, recovery: Recovery, frontiers: Mapping[int, int]) -> bool:
+        """Seal anew, unless a seal of this identity stands, and give the lock back."""
+        if self.on.open_checks_identity and recovery.identity != self.identity:
+            return False
+        if self.on.open_checks_lock and recovery.token != self.state.lock:
+            return False
+        state = self._change()
+        if state.seal is None or state.seal.identity != self.identity:
+            self.nonces += 1
+            state.seal = Seal(self.identity, self.nonces)
+        for partition, frontier in frontiers.items():
+            state.floor[partition] = max(state.floor.get(partition, 0), frontier)
+            state.claimed[partition] = max(state.claimed.get(partition, 0), frontier)
+        state.lock = None
+        return True
+
+    def _claim_partition(self, claims: Claims) -> list[Verdict]:
+        partition = claims.partition
+        state = self.state
+        settled_below = claims.frontier
+        if self.on.floor:
+            settled_below = max(settled_below, state.floor.get(partition, 0))
+            state.floor[partition] = settled_below
+        verdicts = [self._claim_record(record, settled_below) for record in claims.records]
+        state.claimed[partition] = max(state.claimed.get(partition, 0), claims.end)
+        return verdicts
+
+    def _claim_record(self, record: Record, settled_below: int) -> Verdict:
+        owner = None if record.key is None else self.state.owners.get(record.key)
+        answer = verdict(
+            partition=record.partition,
+            offset=record.offset,
+            settled_below=settled_below,
+            keyed=record.key is not None,
+            fingerprint=record.fingerprint,
+            owner=owner,
+        )
+        if answer is Verdict.SETTLED:
+            self.on_settled(record)
+        if answer in HANDLED and record.key is not None:
+            self.state.owners[record.key] = _owner(record)
+        return answer
+
+    def _holds(self, recovery: Recovery) -> bool:
+        return recovery.identity == self.identity and recovery.token == self.state.lock
+
+    def _change(self) -> State:
+        self.past.append(self.state.copy())
+        return self.state
+
+    # --- what befalls the server ----------------------------------------------------------
+
+    def restart(self) -> None:
+        """Lose nothing, but become another."""
+        self.identity += 1
+
+    def flush(self) -> None:
+        """Lose everything, and stay the same server."""
+        self._go_back(0)
+
+    def roll_back(self, index: int) -> None:
+        """Return to an earlier state, as another server."""
+        self.identity += 1
+        self._go_back(index)
+
+    def expire_lock(self) -> None:
+        """Let the recovery lock run out."""
+        self.state.lock = None
+
+    def _go_back(self, index: int) -> None:
+        self._change()
+        self.state = self.past[index].copy()
+        if not self.on.old_timelines:
+            del self.past[index + 1 :]
+
+
+def _owner(record: Record) -> Owner:
+    return Owner(record.partition, record.offset, record.fingerprint)

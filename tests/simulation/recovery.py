@@ -1,0 +1,1 @@
+"""Recovery, as whoever sees CLOSED does it: the ledger is rebuilt from the log."""

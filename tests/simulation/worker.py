@@ -1,0 +1,272 @@
+"""A worker of the model: the line, told step by step.
+
+A `yield` is a place where anything may happen: others act, the worker is paused for long, or it
+dies. What stands between two of them is one atomic call.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeVar
+
+from eos.core.rules import HANDLED, Admission, Verdict
+from tests.simulation.kafka import Fenced, IllegalGeneration, Kafka, Outcome, Record
+from tests.simulation.ledger import Claimed, Claims, Ledger, Seal
+from tests.simulation.switches import Switches
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+
+
+class Fate(Enum):
+    """What becomes of a request."""
+
+    FINE = "fine"
+    ANSWER_LOST = "answer lost"
+    LATE = "late"
+
+
+class World(Protocol):
+    """What a worker sees of the world."""
+
+    on: Switches
+    kafka: Kafka
+    ledger: Ledger
+
+    def fate(self) -> Fate:
+        """Decide what becomes of a request."""
+
+    def delay(self, what: str, request: Callable[[], object]) -> None:
+        """Deliver a request at some time after its sender gave up, or never."""
+
+    def below(self, n: int) -> int:
+        """Choose a number from 0 to n - 1."""
+
+    def token(self) -> int:
+        """Give a number that is used once."""
+
+    def tell(self, who: str, what: str, *values: object) -> None:
+        """Tell the story."""
+
+
+class Rewind(Exception):  # noqa: N818 - not an error
+    """Drop everything pending and begin again at the frontier."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """An opened partition."""
+
+    epoch: int
+    frontier: int
+    position: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """What was read at once, and claimed under one seal."""
+
+    generation: int
+    claims: list[Claims]
+    seal: Seal
+    verdicts: list[Verdict]
+
+    def records(self) -> list[Record]:
+        """Give the records in the order of the verdicts."""
+        return [record for claims in self.claims for record in claims.records]
+
+
+class Worker:
+    """One process of the consumer group; a zombie, if the group knows better."""
+
+    def __init__(self, world: World, name: str, slot: int) -> None:
+        self.world = world
+        self.name = name
+        self.slot = slot
+        self.generation = 0
+        """The generation that the client library joined, in the background of the line."""
+        self.assigned: list[int] = []
+        self.producer = 0
+        self.opened = 0
+        self.readings: dict[int, Reading] = {}
+        self.pending: deque[Batch] = deque()
+
+    def run(self) -> Steps[None]:
+        """Live."""
+        yield from self._init_producer()
+        while True:
+            try:
+                yield from self._open()
+                yield from self._consume()
+            except Rewind as why:
+                self.tell("rewinds: {}", why)
+            except Fenced:
+                self.tell("is fenced by a newer producer and stops")
+                return
+
+    def tell(self, what: str, *values: object) -> None:
+        """Tell the story."""
+        self.world.tell(self.name, what, *values)
+
+    def call(self, what: str, request: Callable[[], T]) -> Steps[T]:
+        """Ask the ledger until it answers. What was lost on the way may still arrive."""
+        while True:
+            yield
+            fate = self.world.fate()
+            if fate is Fate.FINE:
+                return request()
+            self.tell("gets no answer to its {}", what)
+            if fate is Fate.ANSWER_LOST:
+                request()
+            else:
+                self.world.delay(f"{self.name}'s {what}", request)
+
+    def frontier(self, partition: int, *, stable: bool) -> Steps[int]:
+        """Read a committed offset."""
+        yield
+        kafka = self.world.kafka
+        while stable and kafka.unstable[partition]:
+            yield
+        return kafka.committed[partition]
+
+    # --- open -----------------------------------------------------------------------------
+
+    def _init_producer(self) -> Steps[None]:
+        yield
+        self.producer = self.world.kafka.init(self.slot)
+        while self.world.kafka.busy(self.slot):
+            yield
+
+    def _open(self) -> Steps[None]:
+        self.pending.clear()
+        self.readings.clear()
+        self.opened = self.generation
+        for partition in self.assigned:
+            stable = self.world.on.stable_assignment
+            frontier = yield from self.frontier(partition, stable=stable)
+            taken = yield from self.call(
+                f"take of p{partition}", lambda p=partition: self.world.ledger.take(p)
+            )
+            self.tell("opens p{} at {}, claimed below {}", partition, frontier, taken.claimed)
+            if taken.claimed < frontier:
+                yield from recover(self)
+                raise Rewind("claims were lost")
+            self.readings[partition] = Reading(taken.epoch, frontier, frontier)
+
+    # --- the line -------------------------------------------------------------------------
+
+    def _consume(self) -> Steps[None]:
+        ahead = self.world.on.claims_ahead
+        while True:
+            yield
+            if self.generation != self.opened:
+                raise Rewind("the group has rebalanced")
+            if not self.pending or (ahead and len(self.pending) < 2 and self.world.below(2)):
+                yield from self._claim(self._read())
+            else:
+                yield from self._settle(self.pending.popleft())
+
+    def _read(self) -> list[Claims]:
+        batch = []
+        for partition, reading in self.readings.items():
+            log = self.world.kafka.log[partition]
+            behind = [record for record in log if record.offset >= reading.position]
+            records = behind[: self.world.below(4)]
+            if records:
+                start, reading.position = reading.position, records[-1].offset + 1
+                batch.append(
+                    Claims(
+                        partition, reading.epoch, reading.frontier, start, reading.position, records
+                    )
+                )
+        return batch
+
+    def _claim(self, claims: list[Claims]) -> Steps[None]:
+        if not claims:
+            return
+        generation = self.opened
+        answer = yield from self.call("claim", lambda: self.world.ledger.claim(claims))
+        if not isinstance(answer, Claimed):
+            self.tell("claims {} and is refused: {}", _ranges(claims), answer.name)
+            if answer is Admission.CLOSED:
+                yield from recover(self)
+            raise Rewind(f"claims were refused: {answer.name}")
+        batch = Batch(generation, claims, answer.seal, answer.verdicts)
+        self.tell("claims {}: {}", _ranges(claims), batch.verdicts)
+        if self.pending and self.pending[0].seal != answer.seal:
+            if self.world.on.one_seal:
+                raise Rewind("the seal has changed")
+            for earlier in self.pending:
+                earlier.seal = answer.seal
+        self.pending.append(batch)
+
+    def _settle(self, batch: Batch) -> Steps[None]:
+        on, kafka = self.world.on, self.world.kafka
+        yield  # handlers run
+        while kafka.busy(self.slot):
+            yield
+        outcomes = [Outcome(*pair) for pair in zip(batch.records(), batch.verdicts, strict=True)]
+        kafka.produce(self.slot, self.producer, outcomes, self._to_audit(outcomes))
+        self.tell("begins a transaction for {}", _ranges(batch.claims))
+        if not on.confirm_after_offsets:
+            yield from self._confirm(batch)
+        yield
+        self._send_offsets(batch)
+        if on.confirm_after_offsets:
+            yield from self._confirm(batch)
+        yield
+        if not (yield from self._commit()):
+            yield from self._init_producer()
+            raise Rewind("nobody knows whether it committed")
+        self.tell("committed {}", _ranges(batch.claims))
+        for claims in batch.claims:
+            self.readings[claims.partition].frontier = claims.end
+
+    def _to_audit(self, outcomes: list[Outcome]) -> list[Record]:
+        left_out = set(HANDLED) if self.world.on.audit else set(Verdict)
+        if not self.world.on.audit_conflicts:
+            left_out.add(Verdict.CONFLICT)
+        return [record for record, answer in outcomes if answer not in left_out]
+
+    def _send_offsets(self, batch: Batch) -> None:
+        kafka = self.world.kafka
+        offsets = {claims.partition: claims.end for claims in batch.claims}
+        generation = batch.generation if self.world.on.pinned_generation else self.generation
+        try:
+            kafka.send_offsets(self.slot, self.producer, self.name, generation, offsets)
+        except IllegalGeneration:
+            kafka.abort(self.slot, self.producer)
+            raise Rewind("the group has another generation") from None
+        self.tell("sends offsets {}", offsets)
+
+    def _confirm(self, batch: Batch) -> Steps[None]:
+        if not self.world.on.confirm:
+            return
+        yield
+        if not self.world.ledger.confirm(batch.seal):
+            self.world.kafka.abort(self.slot, self.producer)
+            raise Rewind("the seal is broken, the transaction aborted")
+        self.tell("confirms {}", batch.seal)
+
+    def _commit(self) -> Steps[bool]:
+        kafka, slot, epoch = self.world.kafka, self.slot, self.producer
+        while True:
+            fate = self.world.fate()
+            if fate is not Fate.LATE:
+                kafka.commit(slot, epoch)
+            if fate is Fate.FINE:
+                return True
+            self.tell("gets no answer to its commit")
+            if fate is Fate.LATE:
+                self.world.delay(f"{self.name}'s commit", lambda: kafka.commit(slot, epoch))
+            if self.world.on.renewed_producer:
+                return False
+            yield
+
+
+def _ranges(claims: list[Claims]) -> str:
+    return " ".join(f"p{c.partition}[{c.start}..{c.end})" for c in claims)
+
+
+from tests.simulation.recovery import recover  # noqa: E402
