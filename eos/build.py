@@ -19,6 +19,9 @@ from eos.kafka.reader import KafkaReader
 from eos.kafka.topics import KafkaTopics
 from eos.kafka.transactions import KafkaTransactions
 from eos.line import Line
+from eos.observe import fan_out
+from eos.observe.logs import Logs
+from eos.observe.metrics import Metrics
 from eos.operate.recovery import Recover
 from eos.operate.window import Window
 from eos.retry import Backoff
@@ -56,10 +59,17 @@ def adapters(settings: Settings, slot: int, emit: Emit) -> Ports:
     )
 
 
+def observers(settings: Settings, emit: Emit | None) -> Emit:
+    """Make the listeners of a line: metrics, logs, and one more if it is given."""
+    standard_ones = (Metrics(settings.group), Logs(settings.group))
+    return fan_out(*standard_ones, emit) if emit else fan_out(*standard_ones)
+
+
 def ledger(settings: Settings) -> Ledger:
     """Make the ledger that the settings name."""
     from eos.stores.memory.ledger import MemoryLedger
     from eos.stores.redis.ledger import RedisLedger
+
     if settings.ledger.startswith("memory:"):
         return MemoryLedger(settings.window_seconds)
     return RedisLedger(settings.ledger, window=settings.window_seconds)
@@ -117,6 +127,4 @@ def line(settings: Settings, steps: Sequence[Step], ports: Ports, emit: Emit) ->
         emit=emit,
     )
     window = Window(ports.ledger, consume, emit)
-    return Line(
-        consume, claim, handle, settle, window, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), emit
-    )
+    return Line(consume, claim, handle, settle, window, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), emit)

@@ -51,6 +51,7 @@ class Line:
             FatalError: Going on could lose or repeat a record.
         """
         try:
+            self._attempt(self.settle.prepare)
             while not stopping():
                 self._attempt(self.turn)
             self._attempt(self.settle.settle)

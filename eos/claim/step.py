@@ -111,9 +111,7 @@ class Claim:
         if self._sealed.setdefault(topic, (shard, seal))[1] != seal:
             raise AbortableError(f"the ledger of {topic} was re-sealed", "ledger_resealed")
 
-    def _sort(
-        self, topic: str, slices: list[Slice], batch: list[Claims], answer: Claimed
-    ) -> None:
+    def _sort(self, topic: str, slices: list[Slice], batch: list[Claims], answer: Claimed) -> None:
         """Keep what is to be handled, reject what a policy rejects, tell the rest."""
         at = same_partition = unkeyed = 0
         for slice_, claims in zip(slices, batch, strict=True):
@@ -132,9 +130,7 @@ class Claim:
             at, unkeyed = end, unkeyed + without
         self._emit(events.Claimed(topic, Counter(answer.verdicts), same_partition, unkeyed))
 
-    def _select(
-        self, slice_: Slice, verdicts: list[Verdict], digests: list[bytes] | None
-    ) -> None:
+    def _select(self, slice_: Slice, verdicts: list[Verdict], digests: list[bytes] | None) -> None:
         """Split a slice; `digests` is given where a record must have a key."""
         kept = []
         for index, (record, verdict) in enumerate(zip(slice_.records, verdicts, strict=True)):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from eos.devstack import DevStack, DevStackError, keeper
 
@@ -14,6 +13,7 @@ Folder = Annotated[Path, typer.Option(help="Where data and logs are kept.")]
 Brokers = Annotated[int, typer.Option(help="How many Kafka brokers: 1 or 3.")]
 
 FOLDER = Path(".eos")
+STARTING = "Starting Kafka and Redis (the first start fetches Kafka with Maven) ..."
 
 dev = typer.Typer(help="Run real Kafka and Redis on this machine.")
 
@@ -21,3 +21,61 @@ dev = typer.Typer(help="Run real Kafka and Redis on this machine.")
 @dev.callback(invoke_without_command=True)
 def foreground(context: typer.Context, folder: Folder = FOLDER, brokers: Brokers = 1) -> None:
     """Run real Kafka and Redis on this machine; without a command, until Ctrl-C."""
+    if context.invoked_subcommand:
+        return
+    typer.echo(STARTING)
+    with _clear_errors():
+        keeper.keep(folder, brokers=brokers, ready=_show)
+
+
+@dev.command()
+def up(folder: Folder = FOLDER, brokers: Brokers = 1) -> None:
+    """Start the servers and leave them running until `eos dev down`."""
+    with _clear_errors():
+        kept = keeper.find(folder)
+        if kept:
+            typer.echo("It runs already.")
+            _show(kept.stack)
+            return
+        typer.echo(STARTING)
+        _show(keeper.up(folder, brokers=brokers))
+
+
+@dev.command()
+def down(folder: Folder = FOLDER) -> None:
+    """Stop what `eos dev up` left running in this folder; the data stays."""
+    with _clear_errors():
+        typer.echo("Stopped." if keeper.down(folder) else f"Nothing runs in {folder}.")
+
+
+@dev.command()
+def status(folder: Folder = FOLDER) -> None:
+    """Say what runs in this folder and whether it answers; exit code 1 when it does not."""
+    kept = keeper.find(folder)
+    if not kept:
+        typer.echo(f"Nothing runs in {folder}.")
+        raise typer.Exit(1)
+    _show(kept.stack)
+    silent = keeper.silent(kept.stack)
+    for address in silent:
+        typer.echo(f"{address} does not answer.", err=True)
+    if silent:
+        raise typer.Exit(1)
+
+
+def _show(stack: DevStack) -> None:
+    typer.echo(f"Kafka  {stack.bootstrap_servers}")
+    typer.echo(f"Redis  {stack.redis_url}")
+    typer.echo(f"Logs   {stack.folder / 'logs'}")
+    typer.echo(
+        f"export EOS_BOOTSTRAP_SERVERS={stack.bootstrap_servers} EOS_REDIS_URL={stack.redis_url}"
+    )
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    try:
+        yield
+    except DevStackError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error

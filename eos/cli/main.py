@@ -2,12 +2,19 @@
 
 import typer
 
+from eos.cli.demo import demo
+from eos.cli.dev import dev
+from eos.cli.run import run
+
 app = typer.Typer(
     name="eos",
     help="Exactly-once delivery middleware for Kafka.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(dev, name="dev")
+app.command()(run)
+app.command()(demo)
 
 
 def main() -> None:

@@ -258,12 +258,13 @@ class Log(Protocol):
 class Transactions(Protocol):
     """A transactional producer, supervised. Belongs to one thread."""
 
+    def prepare(self) -> None:
+        """Have a producer that may begin; ends what a predecessor left open."""
+
     def begin(self) -> None:
         """Begin a transaction, with a new producer if the last one is tainted."""
 
-    def produce(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers
-    ) -> None:
+    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
         """Add a message to the transaction."""
 
     def send_offsets(self, offsets: Mapping[Partition, int], group_metadata: object) -> None:

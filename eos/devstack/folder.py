@@ -31,11 +31,10 @@ class DevStack:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """A stack that `eos dev` keeps running: where it is, its keeper's pid and the servers' pids."""
+    """A stack that `eos dev` keeps running, and the pid of its keeper."""
 
     stack: DevStack
     keeper: int
-    servers: tuple[int, ...]
 
 
 @contextmanager
@@ -48,13 +47,16 @@ def held(folder: Path) -> Iterator[None]:
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as lock:
         if not wait_until(lambda: _take(lock.fileno()), seconds=LOCK_SECONDS):
-            raise DevStackError(f"{folder} is in use by another stack: name another folder")
+            raise DevStackError(f"{folder} is in use by another stack: stop that, or name another folder")
         (folder / NOTE).unlink(missing_ok=True)  # a killed keeper left it
         yield
 
 
 def is_held(folder: Path) -> bool:
-    """Say whether another process holds the folder."""
+    """Say whether another process holds the folder.
+
+    Not for the holder itself: a process that closes a file loses its POSIX locks on it.
+    """
     if not (folder / LOCK).exists():
         return False
     with (folder / LOCK).open("a") as lock:
@@ -77,11 +79,7 @@ def read_note(folder: Path) -> Kept | None:
         note = json.loads((folder / NOTE).read_text())
     except FileNotFoundError:
         return None
-    return Kept(
-        stack=DevStack(**note["stack"] | {"folder": folder}),
-        keeper=note["keeper"],
-        servers=tuple(note["servers"]),
-    )
+    return Kept(stack=DevStack(**note["stack"] | {"folder": folder}), keeper=note["keeper"])
 
 
 def _take(descriptor: int) -> bool:

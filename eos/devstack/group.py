@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from eos.devstack.errors import DevStackError
+
 GUARDIAN = Path(__file__).with_name("guardian.py")
 
 
@@ -23,8 +25,11 @@ class ServerGroup:
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", str(GUARDIAN), str(os.getpid())],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             process_group=0,
         )
+        if not (self._guardian.stdout and self._guardian.stdout.read(1)):
+            raise DevStackError("the guardian of the servers did not start")
         self._members: list[subprocess.Popen[bytes]] = []
         return self
 
@@ -39,9 +44,7 @@ class ServerGroup:
             member.kill()
         for member in self._members:
             member.wait()
-        if self._guardian.stdin:
-            self._guardian.stdin.close()
-        self._guardian.wait()
+        self._guardian.communicate()  # closes the pipe, and waits
 
     def spawn(self, command: list[str], output: Path) -> subprocess.Popen[bytes]:
         """Start `command` as a member, its output appended to a file.

@@ -28,6 +28,7 @@ def main() -> None:
     # A signal sent to our group, as a terminal or an operator may do, must not end the watch.
     for harmless in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(harmless, signal.SIG_IGN)
+    os.write(sys.stdout.fileno(), b"!")  # on watch
     opener = int(sys.argv[1])
     pipe_closed = False
     while not pipe_closed and os.getppid() == opener:

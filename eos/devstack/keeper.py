@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from eos.devstack import kafka_cluster, redis_server
 from eos.devstack.errors import DevStackError
 from eos.devstack.folder import DevStack, Kept, is_held, read_note, write_note
 from eos.devstack.stack import CLOSE_SECONDS, running
 from eos.devstack.waiting import wait_until
 
 START_SECONDS = 120
-GONE_SECONDS = 10
 
 
 def keep(folder: Path, *, brokers: int, ready: Callable[[DevStack], None]) -> None:
@@ -30,8 +30,7 @@ def keep(folder: Path, *, brokers: int, ready: Callable[[DevStack], None]) -> No
                 redis_url=opened.redis_url,
                 folder=opened.folder,
             )
-            servers = tuple(server.pid for server in opened.servers)
-            write_note(Kept(stack=stack, keeper=os.getpid(), servers=servers))
+            write_note(Kept(stack=stack, keeper=os.getpid()))
             ready(stack)
             while True:
                 time.sleep(1)  # not signal.pause(): it misses what came just before it
@@ -39,16 +38,13 @@ def keep(folder: Path, *, brokers: int, ready: Callable[[DevStack], None]) -> No
         pass
 
 
-def up(folder: Path, *, brokers: int) -> tuple[DevStack, bool]:
+def up(folder: Path, *, brokers: int) -> DevStack:
     """Have a detached keeper run a stack in the folder, and wait until it is ready.
 
-    Returns:
-        The stack, and whether this call started it.
+    Raises:
+        DevStackError: It did not start; the message is the keeper's.
     """
     folder = folder.expanduser().resolve()
-    kept = find(folder)
-    if kept:
-        return kept.stack, False
     log = folder / "logs" / "keeper.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -60,24 +56,29 @@ def up(folder: Path, *, brokers: int) -> tuple[DevStack, bool]:
             start_new_session=True,
         )
     try:
-        # No deadline here: each step of the keeper has its own, the fetch of Kafka's jars a long one.
+        # No deadline: each step of the keeper has its own, and the fetch of Kafka a long one.
         while not (kept := read_note(folder)):
             if keeper.poll() is not None:
-                raise DevStackError(log.read_text().strip() or f"the keeper ended: see {log}")
+                raise DevStackError(log.read_text().strip() or f"it ended: see {log}")
             time.sleep(0.05)
     except KeyboardInterrupt:
         keeper.terminate()
         raise
-    return kept.stack, True
+    return kept.stack
 
 
 def find(folder: Path) -> Kept | None:
     """Return the stack that runs in the folder, waiting for one that is just starting."""
     folder = folder.expanduser().resolve()
-    wait_until(
-        lambda: bool(read_note(folder)) or not is_held(folder), seconds=START_SECONDS
-    )
+    wait_until(lambda: bool(read_note(folder)) or not is_held(folder), seconds=START_SECONDS)
     return read_note(folder)
+
+
+def silent(stack: DevStack) -> list[str]:
+    """Ask every server; return the addresses that do not answer."""
+    kafka = stack.bootstrap_servers.split(",")
+    quiet = [address for address in kafka if not kafka_cluster.answers(address)]
+    return quiet if redis_server.answers(stack.redis_url) else [*quiet, stack.redis_url]
 
 
 def down(folder: Path) -> bool:
@@ -88,8 +89,6 @@ def down(folder: Path) -> bool:
     os.kill(kept.keeper, signal.SIGTERM)
     if not wait_until(lambda: not is_held(kept.stack.folder), seconds=2 * CLOSE_SECONDS):
         os.kill(kept.keeper, signal.SIGKILL)  # the guardian ends the servers
-    if not wait_until(lambda: not any(map(exists, kept.servers)), seconds=GONE_SECONDS):
-        raise DevStackError(f"some of the processes {kept.servers} did not end")
     return True
 
 

@@ -83,14 +83,14 @@ class App:
         *,
         slot: int = 0,
         stopping: Callable[[], bool] = lambda: False,
-        emit: Emit = lambda _event: None,
+        emit: Emit | None = None,
     ) -> None:
         """Work in this process and thread until `stopping()`, then drain.
 
         Args:
             slot: Numbers the worker among those of this instance.
             stopping: Asked between batches.
-            emit: Told what happens, in `eos.core.events`.
+            emit: Told what happens, in `eos.core.events`, beside metrics and logs.
 
         Raises:
             ConfigError: If the app has no steps.
@@ -98,9 +98,10 @@ class App:
         """
         if not self._steps:
             raise ConfigError(["the app has no steps: write a handler with @app.step(topic)"])
-        ports = build.adapters(self.settings, slot, emit)
+        tell = build.observers(self.settings, emit)
+        ports = build.adapters(self.settings, slot, tell)
         try:
-            build.line(self.settings, self._steps, ports, emit).run(stopping)
+            build.line(self.settings, self._steps, ports, tell).run(stopping)
         finally:
             ports.ledger.close()
 

@@ -168,9 +168,7 @@ class Handle:
             )
         return Output(topic, send.value, key, headers)
 
-    def _dead_letter(
-        self, record: Record, reason: str, error: Exception | None = None
-    ) -> Output:
+    def _dead_letter(self, record: Record, reason: str, error: Exception | None = None) -> Output:
         """Make the dead letter: the record as it was, and in its headers why it is here."""
         self._emit(DeadLettered(record.topic, reason, str(record.position)))
         told: list[tuple[str, str]] = [

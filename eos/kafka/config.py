@@ -1,5 +1,6 @@
 """librdkafka's configurations, made from the settings."""
 
+import logging
 from typing import Any
 
 from eos.core.settings import Settings
@@ -7,6 +8,8 @@ from eos.core.settings import Settings
 TRANSACTION_TIMEOUT_MS = 10_000
 """How long a dead worker's transaction can hold up readers of its outputs."""
 SOCKET_TIMEOUT_MS = 10_000
+CLIENT_LOG = logging.getLogger("eos.kafka.client")
+"""Where librdkafka's own lines go."""
 MAX_MESSAGE_BYTES = 1_000_000
 """librdkafka's default of `message.max.bytes`."""
 

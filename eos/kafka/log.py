@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from eos.core.errors import RetriableError
 from eos.core.ports import Topics
 from eos.core.record import Message
+from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import translated, translating
 from eos.kafka.reader import committed
 
@@ -29,7 +30,7 @@ class KafkaLog:
     def __init__(self, conf: dict[str, Any], topics: Topics) -> None:
         self._topics = topics
         with translating("make a Kafka consumer"):
-            self._consumer = Consumer({**conf, "enable.partition.eof": True})
+            self._consumer = Consumer({**conf, "enable.partition.eof": True}, logger=CLIENT_LOG)
 
     def frontiers(self, topic: str) -> dict[int, int | None]:
         """Read the group's committed offsets of all partitions, with a stable read."""

@@ -14,6 +14,7 @@ from confluent_kafka import (
 from eos.core.errors import AbortableError, FatalError, RetriableError
 from eos.core.ports import Partition
 from eos.core.record import Message
+from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import translated, translating
 
 _TIMEOUT = 5.0
@@ -56,7 +57,7 @@ class KafkaReader:
         self._assigned: dict[Partition, int] = {}
         self._assignments = 0
         with translating("make a Kafka consumer"):
-            self._consumer = Consumer(conf)
+            self._consumer = Consumer(conf, logger=CLIENT_LOG)
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Join the group."""
@@ -189,10 +190,7 @@ def committed(answer: Sequence[TopicPartition]) -> dict[Partition, int | None]:
     for partition in answer:
         if partition.error:
             raise translated(partition.error, f"read committed offset of {partition.topic}")
-    return {
-        (p.topic, p.partition): p.offset if p.offset >= 0 else None
-        for p in answer
-    }
+    return {(p.topic, p.partition): p.offset if p.offset >= 0 else None for p in answer}
 
 
 def _topic_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:

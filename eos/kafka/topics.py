@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from eos.core.errors import FatalError
+from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import translated, translating
 
 TIMEOUT = 10.0
@@ -18,7 +19,7 @@ class KafkaTopics:
 
     def __init__(self, conf: dict[str, Any]) -> None:
         with translating("make a Kafka admin client"):
-            self._admin = AdminClient(conf)
+            self._admin = AdminClient(conf, logger=CLIENT_LOG)
 
     def describe(self, topic: str) -> tuple[str, int]:
         """Give a topic's id (KIP-516) and how many partitions it has.

@@ -12,6 +12,7 @@ from eos.core.events import Emit, ProducerRecreated
 from eos.core.ports import Partition
 from eos.core.record import Headers
 from eos.core.supervisor import Seen, State, Supervisor
+from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import FENCED, translated, translating
 
 _INIT_TIMEOUT = 5.0
@@ -48,21 +49,25 @@ class KafkaTransactions:
         self._timeout = conf["transaction.timeout.ms"] / 1000
         self._slow = conf["socket.timeout.ms"] / 2000
         # librdkafka mends a disconnect by itself and tells nobody but its log.
-        self._log = logging.Logger("eos.kafka.producer", logging.INFO)  # noqa: LOG001 one each, unshared
+        self._log = logging.Logger("eos.kafka.producer", logging.INFO)  # noqa: LOG001 one each
+        self._log.parent = CLIENT_LOG
         self._log.addHandler(_Watch(self._supervisor))
+
+    def prepare(self) -> None:
+        """Have a producer that may begin; ends what a predecessor left open."""
+        if self._supervisor.state is not State.READY:
+            self._create()
 
     def begin(self) -> None:
         """Begin a transaction, with a new producer if the last one is tainted."""
-        if self._supervisor.state is not State.READY:
-            self._create()
+        self.prepare()
+        self._producer.poll(0)  # reports of what an abort purged belong to that transaction
         self._began = time.monotonic()
         self._undelivered = None
         self._call("begin", self._producer.begin_transaction)
         self._open = True
 
-    def produce(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers
-    ) -> None:
+    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
         """Add a message; a full queue is waited for."""
         while True:
             try:

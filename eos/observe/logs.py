@@ -180,4 +180,4 @@ def _shown(value: object) -> str:
     text = str(value)[:_LONGEST_TEXT]
     # Quoted where it would not read as one value; so no line can be forged by a line break.
     plain = text.isprintable() and text and not set(text) & set(' ="')
-    return text if plain else jsonlib.dumps(text, ensure_ascii=False)
+    return text if plain else jsonlib.dumps(text)

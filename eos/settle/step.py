@@ -51,6 +51,10 @@ class Settle:
         self._records = 0
         self._due = 0.0
 
+    def prepare(self) -> None:
+        """End what a predecessor left open, before anybody waits for it."""
+        self._transactions.prepare()
+
     def __call__(self, handled: list[Handled]) -> bool:
         """Take what was handled, and settle if it is time.
 

@@ -196,5 +196,5 @@ class Kafka:
         return {
             record
             for transaction, record in self.audit[:end]
-            if transaction.ending is Ending.COMMIT and transaction.audit_marked
+            if transaction.ending is Ending.COMMIT
         }

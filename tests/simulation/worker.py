@@ -1,57 +1,13 @@
-"""A worker of the model: the line, told step by step.
-
-A `yield` is a place where anything may happen: others act, the worker is paused for long, or it
-dies. What stands between two of them is one atomic call.
-"""
+"""A worker of the model: the line, told step by step."""
 
 from collections import deque
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol, TypeVar
 
 from eos.core.rules import HANDLED, Admission, Verdict
-from tests.simulation.kafka import Fenced, IllegalGeneration, Kafka, Outcome, Record
-from tests.simulation.ledger import Claimed, Claims, Ledger, Seal
-from tests.simulation.switches import Switches
-
-T = TypeVar("T")
-Steps = Generator[None, None, T]
-
-
-class Fate(Enum):
-    """What becomes of a request."""
-
-    FINE = "fine"
-    ANSWER_LOST = "answer lost"
-    LATE = "late"
-
-
-class World(Protocol):
-    """What a worker sees of the world."""
-
-    on: Switches
-    kafka: Kafka
-    ledger: Ledger
-
-    def fate(self) -> Fate:
-        """Decide what becomes of a request."""
-
-    def delay(self, what: str, request: Callable[[], object]) -> None:
-        """Deliver a request at some time after its sender gave up, or never."""
-
-    def below(self, n: int) -> int:
-        """Choose a number from 0 to n - 1."""
-
-    def token(self) -> int:
-        """Give a number that is used once."""
-
-    def tell(self, who: str, what: str, *values: object) -> None:
-        """Tell the story."""
-
-
-class Rewind(Exception):  # noqa: N818 - not an error
-    """Drop everything pending and begin again at the frontier."""
+from tests.simulation.actor import Actor, Fate, Rewind, Steps, World
+from tests.simulation.kafka import Fenced, IllegalGeneration, Outcome, Record
+from tests.simulation.ledger import Claimed, Claims, Seal
+from tests.simulation.recovery import recover
 
 
 @dataclass(slots=True)
@@ -77,17 +33,15 @@ class Batch:
         return [record for claims in self.claims for record in claims.records]
 
 
-class Worker:
+class Worker(Actor):
     """One process of the consumer group; a zombie, if the group knows better."""
 
+    producer = 0
+    """The epoch of the transactional producer."""
+
     def __init__(self, world: World, name: str, slot: int) -> None:
-        self.world = world
-        self.name = name
+        super().__init__(world, name)
         self.slot = slot
-        self.generation = 0
-        """The generation that the client library joined, in the background of the line."""
-        self.assigned: list[int] = []
-        self.producer = 0
         self.opened = 0
         self.readings: dict[int, Reading] = {}
         self.pending: deque[Batch] = deque()
@@ -104,31 +58,6 @@ class Worker:
             except Fenced:
                 self.tell("is fenced by a newer producer and stops")
                 return
-
-    def tell(self, what: str, *values: object) -> None:
-        """Tell the story."""
-        self.world.tell(self.name, what, *values)
-
-    def call(self, what: str, request: Callable[[], T]) -> Steps[T]:
-        """Ask the ledger until it answers. What was lost on the way may still arrive."""
-        while True:
-            yield
-            fate = self.world.fate()
-            if fate is Fate.FINE:
-                return request()
-            self.tell("gets no answer to its {}", what)
-            if fate is Fate.ANSWER_LOST:
-                request()
-            else:
-                self.world.delay(f"{self.name}'s {what}", request)
-
-    def frontier(self, partition: int, *, stable: bool) -> Steps[int]:
-        """Read a committed offset."""
-        yield
-        kafka = self.world.kafka
-        while stable and kafka.unstable[partition]:
-            yield
-        return kafka.committed[partition]
 
     # --- open -----------------------------------------------------------------------------
 
@@ -268,5 +197,3 @@ class Worker:
 def _ranges(claims: list[Claims]) -> str:
     return " ".join(f"p{c.partition}[{c.start}..{c.end})" for c in claims)
 
-
-from tests.simulation.recovery import recover  # noqa: E402

@@ -47,7 +47,7 @@ if dropping ~= '' then
   local id, left = read(DROPPING, dropping)
   local names, first = {}, max(0, left - BUDGET)
   for i = first, left - 1 do
-    insert(names, string.format('%s%x:', buckets_of, id) .. i)
+    insert(names, format('%s%x:%x', buckets_of, id, i))
   end
   call('UNLINK', unpack(names))
   dropping = (first > 0 and pack(DROPPING, id, first) or '') .. sub(dropping, 9)

@@ -45,7 +45,7 @@ for i, p in ipairs(parts) do
 end
 
 local all = generations(known[2])
-local verdicts, owners = {}, {}
+local verdicts, owners, n = {}, {}, 0
 for _, p in ipairs(parts) do
   local settled_below = max(p.floor, p.frontier)
   local settling = true
@@ -55,15 +55,15 @@ for _, p in ipairs(parts) do
     last = log_time(stamp, p.last, now)
     local generation = make_room(all, (floor(last / length) + 1) * length, count)
     for _ = 1, count do
-      local digest, value = sub(batch, record, record + 11), sub(batch, record + 12, record + 23)
-      record = record + 24
+      local digest, value
+      digest, value, record = read('c12c12', batch, record)
       -- Records come in the order of their offsets.
       settling = settling and read('>I6', value, 3) < settled_below
       local verdict = FRESH
       if settling then
         verdict = SETTLED
       elseif digest ~= UNKEYED then
-        local owner = own(all, generation, digest, value)
+        local owner = own(generation, digest, value)
         if owner then
           if sub(owner, 1, 8) == sub(value, 1, 8) then
             verdict = AGAIN
@@ -73,7 +73,8 @@ for _, p in ipairs(parts) do
           end
         end
       end
-      verdicts[#verdicts + 1] = verdict
+      n = n + 1
+      verdicts[n] = verdict
     end
   end
   p.floor, p.last = settled_below, last

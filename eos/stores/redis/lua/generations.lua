@@ -12,13 +12,14 @@ local HEAD, GENERATION, WIDTH = '>I4', '>I4I8I4I8', 24
 local UNKEYED = string.rep('\0', 12)
 local buckets_of = 'eos' .. LAYOUT .. sub(meta, 4) .. ':'
 
+-- What follows from a generation's number of buckets: the greatest power of 2 in it.
 local function prepare(generation)
   local top = 1
   while top * 2 <= generation.buckets do
     top = top * 2
   end
   generation.top = top
-  generation.prefix = buckets_of .. string.format('%x:', generation.id)
+  generation.name = format('%s%x:%%x', buckets_of, generation.id)
   return generation
 end
 
@@ -42,42 +43,39 @@ local function save(all)
   call('HSET', meta, 'layout', LAYOUT, 'generations', concat(parts))
 end
 
--- Where an owner stands, by the first four bytes of its digest.
-local function bucket(generation, digest)
-  local a, b, c, d = byte(digest, 1, 4)
-  local hash = ((a * 256 + b) * 256 + c) * 256 + d
-  local top = generation.top
-  local i = hash % (top * 2)
+-- The bucket that an owner stands in, by the first four bytes of its digest. (Numbers are
+-- put into names by format, which takes half the time that `..` does.)
+local function bucket(generation, hash)
+  local i = hash % (generation.top * 2)
   if i >= generation.buckets then
-    i = i - top
+    i = i - generation.top
   end
-  return generation.prefix .. i
+  return format(generation.name, i)
 end
 
 -- Splits the next bucket. At each point a look-up finds every owner: first the copies, then
 -- the new number of buckets, then the originals go.
 local function split(all, generation)
   local new, top = generation.buckets, generation.top
-  local old = generation.prefix .. (new - top)
+  local old = format(generation.name, new - top)
   local owners = call('HGETALL', old)
-  local moved, digests = {}, {}
+  local moved, digests, n = {}, {}, 0
   for i = 1, #owners, 2 do
-    local a, b, c, d = byte(owners[i], 1, 4)
-    if (((a * 256 + b) * 256 + c) * 256 + d) % (top * 2) == new then
-      local n = #digests
+    if read('<I4', owners[i]) % (top * 2) == new then
       moved[2 * n + 1], moved[2 * n + 2] = owners[i], owners[i + 1]
-      digests[n + 1] = owners[i]
+      n = n + 1
+      digests[n] = owners[i]
     end
   end
-  if digests[1] then
-    call('HSET', generation.prefix .. new, unpack(moved))
+  if n > 0 then
+    call('HSET', format(generation.name, new), unpack(moved))
   end
   generation.buckets = new + 1
   if generation.buckets == top * 2 then
     generation.top = top * 2
   end
   save(all)
-  if digests[1] then
+  if n > 0 then
     call('HDEL', old, unpack(digests))
   end
 end
@@ -104,20 +102,25 @@ local function make_room(all, ends, more)
   while generation.buckets < wanted do
     split(all, generation)
   end
+  generation.others = {}
+  for _, g in ipairs(all) do
+    if g ~= generation and g.owners > 0 then
+      insert(generation.others, g)
+    end
+  end
   return generation
 end
 
 -- Makes `value` the owner in `generation` if nobody owns the key in any; gives who does.
-local function own(all, generation, digest, value)
-  for _, other in ipairs(all) do
-    if other ~= generation and other.owners > 0 then
-      local owner = call('HGET', bucket(other, digest), digest)
-      if owner then
-        return owner
-      end
+local function own(generation, digest, value)
+  local hash, others = read('<I4', digest), generation.others
+  for i = 1, #others do
+    local owner = call('HGET', bucket(others[i], hash), digest)
+    if owner then
+      return owner
     end
   end
-  local name = bucket(generation, digest)
+  local name = bucket(generation, hash)
   if call('HSETNX', name, digest, value) == 0 then
     return call('HGET', name, digest)
   end

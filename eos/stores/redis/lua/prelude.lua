@@ -12,7 +12,7 @@
 local LAYOUT = '1'
 local PARTITION = '>I8I8I8I8I8'
 
-local call, sub, byte = redis.call, string.sub, string.byte
+local call, sub, byte, format = redis.call, string.sub, string.byte, string.format
 local pack, read = struct.pack, struct.unpack
 local max, min, floor, ceil = math.max, math.min, math.floor, math.ceil
 local insert, concat = table.insert, table.concat

@@ -23,11 +23,11 @@ for run = 0, runs - 1 do
   last = log_time(stamp, first, now)
   local generation = make_room(all, (floor(last / length) + 1) * length, count)
   for _ = 1, count do
-    local digest = sub(stretch, record, record + 11)
+    local digest, value
+    digest, value, record = read('c12c12', stretch, record)
     if digest ~= UNKEYED then
-      own(all, generation, digest, sub(stretch, record + 12, record + 23))
+      own(generation, digest, value)
     end
-    record = record + 24
   end
 end
 

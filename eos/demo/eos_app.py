@@ -1,0 +1,21 @@
+"""The eos workers: the whole application is a handler."""
+
+import eos
+from eos.demo.charges import charge
+from eos.demo.names import MEMBERSHIP, Names
+
+_names = Names.of_environment()
+
+app = eos.App(
+    group=_names.group,
+    brokers=_names.bootstrap_servers,
+    ledger=_names.redis_url,
+    kafka=MEMBERSHIP,
+    instance="demo",
+)
+
+
+@app.step(_names.orders, to=_names.charges)
+def charge_order(order: eos.Record) -> eos.Send:
+    """Charge an order, once."""
+    return eos.Send(charge(order.value or b"", order.partition, order.offset))

@@ -1,0 +1,94 @@
+"""What acts in the model: one atomic call at a time.
+
+A `yield` is a place where anything may happen: others act, the actor is paused for long, or it
+dies. What stands between two of them is one atomic step.
+"""
+
+from collections.abc import Callable, Generator
+from enum import Enum
+from typing import Protocol, TypeVar
+
+from tests.simulation.kafka import Kafka
+from tests.simulation.ledger import Ledger
+from tests.simulation.switches import Switches
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+
+
+class Fate(Enum):
+    """What becomes of a request."""
+
+    FINE = "fine"
+    ANSWER_LOST = "answer lost"
+    LATE = "late"
+
+
+class World(Protocol):
+    """What an actor sees of the world."""
+
+    on: Switches
+    kafka: Kafka
+    ledger: Ledger
+
+    def fate(self) -> Fate:
+        """Decide what becomes of a request."""
+
+    def delay(self, what: str, request: Callable[[], object]) -> None:
+        """Deliver a request at some time after its sender gave up, or never."""
+
+    def below(self, n: int) -> int:
+        """Choose a number from 0 to n - 1."""
+
+    def token(self) -> int:
+        """Give a number that is used once."""
+
+    def tell(self, who: str, what: str, *values: object) -> None:
+        """Tell the story."""
+
+
+class Rewind(Exception):  # noqa: N818 - not an error
+    """Drop everything pending and begin again at the frontier."""
+
+
+class Actor:
+    """A member of the group, as far as its client library takes it."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.generation = 0
+        """The generation that the client joined, in the background of what the actor does."""
+        self.assigned: list[int] = []
+
+    def tell(self, what: str, *values: object) -> None:
+        """Tell the story."""
+        self.world.tell(self.name, what, *values)
+
+    def send(self, what: str, request: Callable[[], T | None]) -> T | None:
+        """Ask the ledger once. What was lost on the way may still arrive."""
+        fate = self.world.fate()
+        if fate is Fate.FINE:
+            return request()
+        self.tell("gets no answer to its {}", what)
+        if fate is Fate.ANSWER_LOST:
+            request()
+        else:
+            self.world.delay(f"{self.name}'s {what}", request)
+        return None
+
+    def call(self, what: str, request: Callable[[], T | None]) -> Steps[T]:
+        """Ask the ledger until it answers."""
+        while True:
+            yield
+            answer = self.send(what, request)
+            if answer is not None:
+                return answer
+
+    def frontier(self, partition: int, *, stable: bool) -> Steps[int]:
+        """Read a committed offset; a stable read waits for open transactions."""
+        yield
+        kafka = self.world.kafka
+        while stable and kafka.unstable[partition]:
+            yield
+        return kafka.committed[partition]

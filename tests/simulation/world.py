@@ -1,0 +1,250 @@
+"""The adversary: one seed, one random interleaving of steps and faults, then healing."""
+
+import random
+from collections.abc import Callable, Generator
+
+from tests.simulation.actor import Fate
+from tests.simulation.kafka import Fenced, Kafka, Record
+from tests.simulation.ledger import Ledger
+from tests.simulation.switches import Switches
+from tests.simulation.worker import Worker
+
+HEALED = 6000
+"""How many steps healing may take; more means that something is stuck."""
+
+
+class World:
+    """One history.
+
+    Each history draws its own mix of faults: a world where everything happens at once hides
+    what needs one fault at one place, and much progress between two.
+    """
+
+    def __init__(self, seed: int, on: Switches, story: list[str] | None = None) -> None:
+        self.on = on
+        self.story = story
+        self.violations: list[str] = []
+        self.random = random.Random(seed)
+        self.now = 0
+        self.tokens = 0
+        self.slots = 2 + self.below(2)
+        self.kafka = Kafka(self._log(), self.slots, self.violations.append)
+        self.ledger = Ledger(on, lambda: self.now, self._settled)
+        self.late: list[tuple[str, Callable[[], object]]] = []
+        self.live: dict[Worker, Generator[None, None, None]] = {}
+        self.births = [0] * self.slots
+        self.actor: Worker | None = None
+        # The mix of this history.
+        self.steps = 60 + self.below(160)
+        self.stay = self.random.choice((0.0, 0.5, 0.85))
+        self.lossy = self.random.choice((0.0, 0.05, 0.2))
+        self.faulty = self.random.choice((0.02, 0.05, 0.1))
+        faults = (
+            self._crash,
+            self._replace,
+            self._rebalance,
+            self._time_out,
+            self._expire,
+            self._restart,
+            self._flush,
+            self._flush,
+            self._roll_back,
+            self._roll_back,
+            self._deliver,
+        )
+        self.faults = [fault for fault in faults if self.below(3)] or [self._flush]
+
+    # --- what actors see ------------------------------------------------------------------
+
+    def fate(self) -> Fate:
+        """Decide what becomes of a request."""
+        if self.lossy and self.random.random() < self.lossy:
+            return Fate.LATE if self.below(3) else Fate.ANSWER_LOST
+        return Fate.FINE
+
+    def delay(self, what: str, request: Callable[[], object]) -> None:
+        """Deliver a request at some time after its sender gave up, or never."""
+        self.late.append((what, request))
+
+    def below(self, n: int) -> int:
+        """Choose a number from 0 to n - 1."""
+        return int(self.random.random() * n)
+
+    def token(self) -> int:
+        """Give a number that is used once."""
+        self.tokens += 1
+        return self.tokens
+
+    def tell(self, who: str, what: str, *values: object) -> None:
+        """Tell the story, if somebody listens."""
+        if self.story is not None:
+            self.story.append(f"{who} {what.format(*values)}")
+
+    # --- the history ----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Let it happen, then heal."""
+        for slot in range(self.slots):
+            self._start(slot)
+        self._rebalance()
+        for _ in range(self.steps):
+            if self.random.random() < self.faulty:
+                self.random.choice(self.faults)()
+            else:
+                self._step()
+            if self.kafka.done():
+                return
+        self._heal()
+
+    def _step(self) -> None:
+        self.now += 1
+        draw = self.random.random()
+        if draw < 0.2 and self.kafka.unmarked:
+            self._mark()
+        elif draw < 0.25:
+            self._hear(self._any())
+        else:
+            self._act()
+
+    def _act(self) -> None:
+        if self.actor is None or self.random.random() >= self.stay:
+            self.actor = self._any()
+        try:
+            next(self.live[self.actor])
+        except StopIteration:
+            self._bury(self.actor)
+
+    def _any(self) -> Worker:
+        return self.random.choice(list(self.live))
+
+    def _mark(self) -> None:
+        transaction = self.kafka.unmarked[self.below(len(self.kafka.unmarked))]
+        self.kafka.mark(transaction, offsets_first=self.below(2) == 0)
+
+    def _hear(self, worker: Worker) -> None:
+        """Let a client learn of the group, behind the back of its line."""
+        kafka = self.kafka
+        if worker.generation == kafka.generation:
+            return
+        if worker.name not in kafka.assignment:
+            kafka.rebalance([*kafka.assignment, worker.name], self.below(3))
+        worker.generation = kafka.generation
+        worker.assigned = kafka.assignment[worker.name]
+        self.tell(worker.name, "joins generation {}: {}", worker.generation, worker.assigned)
+
+    def _start(self, slot: int) -> None:
+        self.births[slot] += 1
+        worker = Worker(self, f"{'abc'[slot]}{self.births[slot]}", slot)
+        self.live[worker] = worker.run()
+        self.tell(worker.name, "starts")
+
+    def _bury(self, worker: Worker) -> None:
+        del self.live[worker]
+        if self.actor is worker:
+            self.actor = None
+        if all(other.slot != worker.slot for other in self.live):
+            self._start(worker.slot)
+
+    def _heal(self) -> None:
+        self.tell("world", "heals")
+        self.lossy = 0.0
+        newest = {worker.slot: worker for worker in self.live}
+        for worker in list(self.live):
+            if worker is not newest[worker.slot]:
+                self._bury(worker)
+        self._rebalance()
+        for _ in range(HEALED):
+            draw = self.random.random()
+            if draw < 0.02:
+                self._deliver()
+            elif draw < 0.03:
+                self._expire()
+            elif draw < 0.04:
+                self._evict()
+            elif draw < 0.043:
+                self._time_out()
+            elif draw < 0.1:
+                self._hear(self._any())
+            else:
+                self._step()
+            if self.kafka.done():
+                return
+        self.violations.append("stuck: the records are not all settled")
+
+    # --- what may befall ------------------------------------------------------------------
+
+    def _crash(self) -> None:
+        worker = self._any()
+        self.tell(worker.name, "dies")
+        self._bury(worker)
+
+    def _replace(self) -> None:
+        worker = self._any()
+        self.tell("world", "believes {} dead and replaces it", worker.name)
+        self._start(worker.slot)
+
+    def _rebalance(self) -> None:
+        names = [worker.name for worker in self.live]
+        count = 1 + self.below(len(names))
+        self.kafka.rebalance(self.random.sample(names, count), self.below(3))
+        self.tell("group", "generation {}: {}", self.kafka.generation, self.kafka.assignment)
+
+    def _evict(self) -> None:
+        names = {worker.name for worker in self.live}
+        if not names.issuperset(self.kafka.assignment):
+            self._rebalance()
+
+    def _time_out(self) -> None:
+        slot = self.below(self.slots)
+        if self.kafka.time_out(slot):
+            self.tell("world", "lets the transaction of slot {} time out", "abc"[slot])
+
+    def _expire(self) -> None:
+        if self.ledger.state.lock is not None:
+            self.tell("world", "lets the recovery lock expire")
+            self.ledger.expire_lock()
+
+    def _restart(self) -> None:
+        self.tell("world", "restarts the ledger; nothing is lost")
+        self.ledger.restart()
+
+    def _flush(self) -> None:
+        self.tell("world", "flushes the ledger")
+        self.ledger.flush()
+
+    def _roll_back(self) -> None:
+        self.ledger.roll_back(self.below(len(self.ledger.past)))
+        self.tell("world", "rolls the ledger back to {}", self.ledger.state)
+
+    def _deliver(self) -> None:
+        if not self.late:
+            return
+        what, request = self.late.pop(self.below(len(self.late)))
+        try:
+            answer = request()
+        except Fenced:
+            answer = "fenced"
+        self.tell("world", "delivers {} late: {}", what, answer)
+
+    # --- the rest -------------------------------------------------------------------------
+
+    def _log(self) -> list[list[Record]]:
+        log = []
+        keys = 2 + self.below(4)
+        for partition in range(2 + self.below(2)):
+            offset, records = 0, []
+            for _ in range(1 + self.below(4)):
+                offset += self.below(8) == 0  # a marker of the producer's transaction
+                records.append(self._record(partition, offset, keys))
+                offset += 1
+            log.append(records)
+        return log
+
+    def _record(self, partition: int, offset: int, keys: int) -> Record:
+        key = self.below(keys) + (0 if self.on.copies_across else 10 * partition)
+        keyed = self.below(10) > 0
+        return Record(partition, offset, key if keyed else None, int(self.below(8) == 0))
+
+    def _settled(self, record: Record) -> None:
+        if record.offset >= self.kafka.settled[record.partition]:
+            self.violations.append(f"{record} was called SETTLED above the frontier")

@@ -1,0 +1,192 @@
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from eos.core.events import (
+    Aborted,
+    Assigned,
+    Claimed,
+    Committed,
+    Committing,
+    DeadLettered,
+    Lived,
+    ProducerRecreated,
+    Recovered,
+    Retried,
+    Waiting,
+)
+from eos.core.rules import Verdict
+from eos.observe.logs import Logs, configure, say
+
+BATCH = Claimed("orders", {Verdict.FRESH: 5}, 0, 0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def logs(clock: Clock, caplog: pytest.LogCaptureFixture) -> Logs:
+    caplog.set_level(logging.DEBUG)
+    return Logs("billing", clock)
+
+
+@pytest.fixture
+def root() -> Iterator[None]:
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "logger", "line"),
+    [
+        (BATCH, "DEBUG", "eos.claim", "claimed group=billing topic=orders fresh=5"),
+        (Committing(5), "DEBUG", "eos.settle", "committing group=billing records=5"),
+        (
+            Committed(5, 4, 0.0123),
+            "DEBUG",
+            "eos.settle",
+            "committed group=billing records=5 outputs=4 seconds=0.012",
+        ),
+        (
+            Committed(5, 4, 2, resolved=True),
+            "INFO",
+            "eos.settle",
+            "committed, as the offsets tell group=billing records=5 outputs=4 seconds=2",
+        ),
+        (
+            Aborted("rebalance", 5),
+            "INFO",
+            "eos.settle",
+            "aborted group=billing cause=rebalance records=5",
+        ),
+        (
+            Aborted("transaction", 5, "produce: queue full"),
+            "WARNING",
+            "eos.settle",
+            'aborted group=billing cause=transaction records=5 detail="produce: queue full"',
+        ),
+        (
+            Retried("orders", 2, "ValueError"),
+            "WARNING",
+            "eos.handle",
+            "handler failed, trying again group=billing topic=orders attempt=2 detail=ValueError",
+        ),
+        (
+            DeadLettered("orders", "handler", "id/0/7"),
+            "WARNING",
+            "eos.handle",
+            "dead-lettered group=billing topic=orders reason=handler position=id/0/7",
+        ),
+        (
+            Assigned((("orders", 0), ("orders", 1))),
+            "INFO",
+            "eos.consume",
+            "assigned group=billing partitions=orders[0],orders[1]",
+        ),
+        (
+            Recovered("orders", "closed", 30, 0.5),
+            "INFO",
+            "eos.ledger",
+            "recovered group=billing topic=orders cause=closed records=30 seconds=0.500",
+        ),
+        (
+            ProducerRecreated("slow"),
+            "WARNING",
+            "eos.settle",
+            "producer re-created group=billing reason=slow",
+        ),
+        (
+            Lived("orders", 25),
+            "DEBUG",
+            "eos.ledger",
+            "window moved group=billing topic=orders generations=25",
+        ),
+    ],
+)
+def test_an_event_is_one_line(
+    logs: Logs, caplog: pytest.LogCaptureFixture, event: object, level: str, logger: str, line: str
+) -> None:
+    logs(event)  # type: ignore[arg-type]
+    assert [(r.levelname, r.name, r.getMessage()) for r in caplog.records] == [
+        (level, logger, line)
+    ]
+
+
+def test_a_wait_is_logged_when_it_begins_and_when_it_ends(
+    logs: Logs, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        logs(Waiting("ledger", 1.0))
+        clock.now += 1
+    logs(BATCH)
+    logs(BATCH)
+    logs(Waiting("ledger", 1.0))
+    assert [r.getMessage() for r in caplog.records] == [
+        "waiting group=billing on=ledger",
+        "back group=billing on=ledger seconds=3.000",
+        "waiting group=billing on=ledger",
+    ]
+
+
+def test_a_value_cannot_forge_a_line_or_a_field(
+    logs: Logs, caplog: pytest.LogCaptureFixture
+) -> None:
+    logs(Aborted("transaction", 1, 'x\n2026-01-01 "all is well" cause=none'))
+    (record,) = caplog.records
+    assert "\n" not in record.getMessage()
+    assert record.getMessage().endswith(r'detail="x\n2026-01-01 \"all is well\" cause=none"')
+
+
+@pytest.mark.usefixtures("root")
+def test_a_plain_line_says_when_and_which_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", slot=3)
+    say(logging.getLogger("eos.test"), logging.INFO, "started", pid=7)
+    logging.getLogger("eos.test").debug("hidden")
+    (line,) = capsys.readouterr().err.splitlines()
+    time, rest = line.split(" ", 1)
+    assert time.endswith("Z")
+    assert rest == "INFO    worker 3 eos.test: started pid=7"
+
+
+@pytest.mark.usefixtures("root")
+def test_a_json_line_keeps_the_fields_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", json=True, slot=3)
+    say(logging.getLogger("eos.test"), logging.INFO, "started", pid=7)
+    logging.getLogger("users.own").warning("low on %s", "tea")
+    own, foreign = map(json.loads, capsys.readouterr().err.splitlines())
+    assert own.pop("time")
+    assert own == {
+        "level": "info",
+        "worker": 3,
+        "logger": "eos.test",
+        "event": "started",
+        "pid": 7,
+    }
+    assert foreign["event"] == "low on tea"
+
+
+@pytest.mark.parametrize("json_lines", [True, False])
+@pytest.mark.usefixtures("root")
+def test_a_trace_is_kept(capsys: pytest.CaptureFixture[str], *, json_lines: bool) -> None:
+    configure("info", json=json_lines)
+    try:
+        int("boom")
+    except ValueError:
+        logging.getLogger("eos.test").exception("the worker failed")
+    assert "ValueError: invalid literal" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from eos.core.events import (
+    Aborted,
+    Assigned,
+    Claimed,
+    Committed,
+    Committing,
+    DeadLettered,
+    Event,
+    Lived,
+    ProducerRecreated,
+    Recovered,
+    Retried,
+    Waiting,
+)
+from eos.core.rules import Verdict
+from eos.observe import fan_out
+from eos.observe.metrics import Metrics
+
+Value = Callable[..., float | None]
+
+BATCH = Claimed(
+    topic="orders",
+    verdicts={
+        Verdict.FRESH: 5,
+        Verdict.AGAIN: 1,
+        Verdict.DUPLICATE: 3,
+        Verdict.CONFLICT: 1,
+        Verdict.SETTLED: 2,
+    },
+    same_partition=2,
+    unkeyed=4,
+)
+RECORDS = 12
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> Metrics:
+    return Metrics("billing", registry)
+
+
+@pytest.fixture
+def value(registry: CollectorRegistry) -> Value:
+    def read(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, {"group": "billing", **labels})
+
+    return read
+
+
+def tell(metrics: Metrics, *events: Event) -> None:
+    for event in events:
+        metrics(event)
+
+
+def test_claims_are_counted_by_verdict_as_they_are_made(metrics: Metrics, value: Value) -> None:
+    tell(metrics, BATCH, BATCH)
+    assert value("eos_records_total", topic="orders", verdict="fresh") == 10
+    assert value("eos_records_total", topic="orders", verdict="settled") == 4
+    assert value("eos_missing_keys_total", topic="orders") == 8
+
+
+def test_duplicates_count_as_suppressed_once_their_transaction_is_committed(
+    metrics: Metrics, value: Value
+) -> None:
+    name = "eos_duplicates_suppressed_total"
+    tell(metrics, BATCH, Committing(RECORDS))
+    assert value(name, topic="orders", cause="redelivery") == 0
+    tell(metrics, Committed(RECORDS, 6, 0.02))
+    assert value(name, topic="orders", cause="redelivery") == 2
+    assert value(name, topic="orders", cause="resend_same_partition") == 2
+    assert value(name, topic="orders", cause="resend_other_partition") == 1
+
+
+def test_duplicates_of_an_aborted_transaction_are_not_counted_twice(
+    metrics: Metrics, value: Value
+) -> None:
+    abort = Aborted("transaction", RECORDS)
+    tell(metrics, BATCH, Committing(RECORDS), abort)
+    tell(metrics, BATCH, Committing(RECORDS), Committed(RECORDS, 6, 0.02))
+    assert value("eos_duplicates_suppressed_total", topic="orders", cause="redelivery") == 2
+
+
+def test_all_that_is_claimed_is_held_until_it_is_settled(metrics: Metrics, value: Value) -> None:
+    assert value("eos_in_flight_records") == 0
+    tell(metrics, BATCH, BATCH)
+    assert value("eos_in_flight_records") == 2 * RECORDS
+    tell(metrics, Committing(2 * RECORDS))
+    assert value("eos_committing") == 1
+    tell(metrics, Committed(2 * RECORDS, 12, 0.02))
+    assert value("eos_in_flight_records") == 0
+    assert value("eos_committing") == 0
+
+
+def test_records_claimed_are_settled_given_back_or_in_flight(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    def total(name: str) -> float:
+        return sum(s.value for m in registry.collect() for s in m.samples if s.name == name)
+
+    history: list[Event] = [
+        *(BATCH, BATCH, Committing(24), Committed(24, 12, 0.02)),
+        *(BATCH, Aborted("rebalance", 12)),
+        *(BATCH, Committing(12), Aborted("transaction", 12)),
+        *(BATCH, Committing(12), Committed(12, 6, 0.2, resolved=True)),
+        BATCH,
+    ]
+    for event in history:
+        metrics(event)
+        assert total("eos_records_total") == (
+            total("eos_records_settled_total")
+            + total("eos_records_given_back_total")
+            + total("eos_in_flight_records")
+        )
+        # What the transactions say of themselves is the same.
+        assert total("eos_records_settled_total") == total("eos_transaction_records_sum")
+
+
+def test_a_transaction_is_counted_by_its_outcome(metrics: Metrics, value: Value) -> None:
+    tell(metrics, BATCH, Committing(12), Committed(12, 6, 0.02))
+    tell(metrics, BATCH, Committing(12), Committed(12, 6, 3.0, resolved=True))
+    tell(metrics, BATCH, Committing(12), Aborted("ledger_resealed", 12))
+    for outcome in ("committed", "resolved", "aborted"):
+        assert value("eos_transactions_total", outcome=outcome) == 1
+    assert value("eos_outputs_total") == 12
+    assert value("eos_transaction_duration_seconds_sum") == pytest.approx(3.02)
+    assert value("eos_transaction_records_count") == 2
+
+
+def test_work_given_up_before_a_transaction_began_is_no_aborted_transaction(
+    metrics: Metrics, value: Value
+) -> None:
+    tell(metrics, BATCH, Aborted("ledger_gap", 12))
+    assert value("eos_aborts_total", cause="ledger_gap") == 1
+    assert value("eos_transactions_total", outcome="aborted") == 0
+
+
+def test_what_happens_beside_the_way_of_a_record_is_counted(metrics: Metrics, value: Value) -> None:
+    tell(
+        metrics,
+        Retried("orders", 1, "ValueError"),
+        DeadLettered("orders", "handler", "id/0/7"),
+        Waiting("ledger", 1.0),
+        Recovered("orders", "closed", 300, 0.7),
+        ProducerRecreated("slow"),
+        Lived("orders", 25),
+    )
+    assert value("eos_handler_retries_total", topic="orders") == 1
+    assert value("eos_dead_letters_total", topic="orders", reason="handler") == 1
+    assert value("eos_waits_total", on="ledger") == 1
+    assert value("eos_recoveries_total", topic="orders", cause="closed") == 1
+    assert value("eos_recovery_records_total", topic="orders") == 300
+    assert value("eos_recovery_duration_seconds_sum") == pytest.approx(0.7)
+    assert value("eos_producers_recreated_total", reason="slow") == 1
+    assert value("eos_ledger_generations", topic="orders") == 25
+
+
+def test_a_topic_is_shown_at_zero_once_it_is_assigned(metrics: Metrics, value: Value) -> None:
+    tell(metrics, Assigned((("orders", 0), ("orders", 1))))
+    for verdict in Verdict:
+        assert value("eos_records_total", topic="orders", verdict=verdict.value) == 0
+
+
+def test_a_sentence_makes_no_series_of_its_own(metrics: Metrics, value: Value) -> None:
+    tell(metrics, ProducerRecreated("broker 10.0.0.7: timed out after 5003 ms"))
+    tell(metrics, ProducerRecreated("broker 10.0.0.8: timed out after 5011 ms"))
+    assert value("eos_producers_recreated_total", reason="other") == 2
+
+
+def test_two_lines_share_a_registry(registry: CollectorRegistry) -> None:
+    for group in ("billing", "shipping"):
+        tell(Metrics(group, registry), BATCH)
+        assert registry.get_sample_value("eos_in_flight_records", {"group": group}) == RECORDS
+
+
+def test_every_listener_is_told_in_order() -> None:
+    heard: list[tuple[str, Event]] = []
+    emit = fan_out(
+        lambda event: heard.append(("a", event)), lambda event: heard.append(("b", event))
+    )
+    emit(BATCH)
+    assert heard == [("a", BATCH), ("b", BATCH)]
