@@ -1,10 +1,13 @@
 """A record's idempotency key, as the ledger sees it."""
 
+import logging
 from collections.abc import Callable
 
 from eos.claim.digest import Digest, fingerprint
 from eos.core.record import Record
 from eos.core.settings import KeyOf
+
+_logger = logging.getLogger("eos.claim")
 
 
 class Identify:
@@ -25,15 +28,11 @@ class Identify:
         self, records: list[Record], digests: list[bytes], fingerprints: list[int], times: list[int]
     ) -> None:
         """Fill the lists, and give each record its idempotency key."""
-        digest, key_of, by_partition = self._digest, self._key, self._by_partition
+        digest, by_partition = self._digest, self._by_partition
         for record in records:
-            key = key_of(record)
+            key = self._read(record)
             if key:
-                if isinstance(key, str):
-                    record.idempotency_key = key
-                    key = key.encode("utf-8", "surrogateescape")
-                else:
-                    record.idempotency_key = key.decode("utf-8", "backslashreplace")
+                record.idempotency_key = key.decode("utf-8", "surrogateescape")
                 if by_partition:
                     key = record.partition.to_bytes(4, "big") + key
                 digests.append(digest(key))
@@ -42,3 +41,18 @@ class Identify:
                 digests.append(b"")
             fingerprints.append(fingerprint(record.value))
             times.append(record.timestamp // 1000 if record.timestamp > 0 else 0)
+
+    def _read(self, record: Record) -> bytes | None:
+        """Read a key. A record that the function cannot read has none."""
+        try:
+            key: object = self._key(record)
+        except Exception:
+            # The function is the user's, and what it reads is whatever somebody sent.
+            _logger.exception("the key of %r could not be read: it counts as missing", record)
+            return None
+        if isinstance(key, str):
+            return key.encode("utf-8", "surrogatepass")
+        if key is None or isinstance(key, bytes):
+            return key
+        _logger.error("the key of %r is a %s: it counts as missing", record, type(key).__name__)
+        return None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from eos.consume.pace import Pace
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Assigned, Emit, Waiting
 from eos.core.ports import Ledger, Partition, Reader, Topics
@@ -97,7 +98,7 @@ class Consume:
         self._shard = shard
         self._sources = sources
         self._own_topics = own_topics
-        self._batch_records = batch_records
+        self._pace = Pace(batch_records)
         self._batch_wait = batch_wait
         self._emit = emit
         self._shards: dict[str, Shard] = {}
@@ -118,12 +119,12 @@ class Consume:
         if not self._shards:
             self._join()
         waiting = self._open()
-        messages = self._reader.poll(
-            self._batch_records, _OPEN_POLL if waiting else self._batch_wait
-        )
+        limit = self._pace.limit()
+        messages = self._reader.poll(limit, _OPEN_POLL if waiting else self._batch_wait)
         self._check_assignment()
         if not messages:
             return []
+        self._pace.handed_out()
         # Pinned when a batch is read: a later generation would let this worker settle what it
         # has lost and another one has got.
         self.membership = self._reader.group_metadata()
@@ -137,7 +138,10 @@ class Consume:
                 those in memory.
             hold: Stay in the group for so many seconds before reading on.
         """
-        self._rewind = (reopen, hold)
+        asked = self._rewind or (False, 0.0)
+        # What was asked for before and not carried out yet still holds: a rebalance during the
+        # wait must not bring back frontiers that nobody is sure of.
+        self._rewind = (reopen or asked[0], max(hold, asked[1]))
 
     def wait(self, seconds: float) -> None:
         """Stay in the group for a while without reading on.

@@ -26,8 +26,8 @@ def standard(record: Record) -> bytes | None:
         name, value = headers[0]
         return value if name in {"message-id", "idempotency-key"} else None
     found = dict(reversed(headers))
-    if "ce_id" in found and "ce_source" in found:
-        return found["ce_source"] + b"\x00" + found["ce_id"]
+    if (source := found.get("ce_source")) and (id_ := found.get("ce_id")):
+        return source + b"\x00" + id_
     return found.get("message-id") or found.get("idempotency-key")
 
 
@@ -49,5 +49,5 @@ class MessageIds:
     def __call__(self, idempotency_key: str, ordinal: int) -> bytes:
         """Give the id of the `ordinal`-th message sent for this input, as 32 hex digits."""
         digest = self._base.copy()
-        digest.update(f"{idempotency_key}\x00{ordinal}".encode("utf-8", "surrogateescape"))
+        digest.update(f"{idempotency_key}\x00{ordinal}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest().encode()

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from eos.core.errors import HandlerError
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -140,6 +142,9 @@ class Send:
             the key of the record that is handled.
         headers: A mapping or pairs of name and value; str values are encoded as UTF-8. A
             `message-id` given here is kept; otherwise one is derived from the record handled.
+
+    Raises:
+        HandlerError: If something is neither bytes nor str.
     """
 
     __slots__ = ("headers", "key", "topic", "value")
@@ -151,9 +156,9 @@ class Send:
         key: bytes | str | None = None,
         headers: dict[str, bytes | str] | Sequence[tuple[str, bytes | str]] | None = None,
     ) -> None:
-        self.value = value.encode() if isinstance(value, str) else value
+        self.value = _bytes(value, "value")
         self.topic = topic
-        self.key = key.encode() if isinstance(key, str) else key
+        self.key = _bytes(key, "key")
         self.headers = _header_list(headers) if headers else []
 
     def __repr__(self) -> str:
@@ -165,7 +170,15 @@ def _header_list(
     headers: dict[str, bytes | str] | Sequence[tuple[str, bytes | str]],
 ) -> Headers:
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return [(name, v.encode() if isinstance(v, str) else v) for name, v in pairs]
+    return [(str(name), _bytes(value, "header") or b"") for name, value in pairs]
+
+
+def _bytes(value: bytes | str | None, what: str) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    raise HandlerError(f"the {what} of a Send is a {type(value).__name__}: give bytes or str")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from eos.core.errors import ConfigError
@@ -19,6 +19,14 @@ _POLICIES = {
     "missing_key": ("position", "dead_letter", "fail"),
     "conflict": ("dead_letter", "handle", "fail"),
     "scope": ("topic", "partition"),
+}
+
+# What a value may be, by its field's annotation.
+_TYPES: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    str | float: (str, int, float),
+    Mapping[str, Any]: (Mapping,),
 }
 
 MIN_WINDOW = 60.0
@@ -99,7 +107,8 @@ class Settings:
         backoff: The first pause before such a retry; it doubles, to at most 30 s.
         batch_records: At most this many records are read and claimed in one call.
         batch_wait: At most this long is waited for them.
-        commit_interval: At most this long is handled before a transaction settles it.
+        commit_interval: A transaction settles what was handled in this time; or at the end of
+            a batch, where one batch takes longer.
     """
 
     group: str
@@ -128,6 +137,8 @@ class Settings:
         """
         if not self.namespace:
             object.__setattr__(self, "namespace", self.group)
+        if faults := _type_faults(self):
+            raise ConfigError(faults)
         faults = [
             *_name_faults(self),
             *_server_faults(self),
@@ -151,6 +162,16 @@ class Settings:
     def transactional_id(self, slot: int) -> str:
         """Give the transactional id of a worker: the same after each restart."""
         return f"{self.namespace}.{self.instance}.{slot}"
+
+
+def _type_faults(settings: Settings) -> list[str]:
+    faults = []
+    for each in fields(settings):
+        value, kinds = getattr(settings, each.name), _TYPES.get(each.type, (object,))
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            names = " or ".join(kind.__name__.lower() for kind in kinds)
+            faults.append(f"{each.name}={value!r}: give {names}, not {type(value).__name__}")
+    return faults
 
 
 def _name_faults(settings: Settings) -> list[str]:
@@ -195,7 +216,7 @@ def _number_faults(settings: Settings) -> list[str]:
         except (ValueError, TypeError) as error:
             faults.append(f"{name}: {error}")
             continue
-        if seconds < least:
+        if not seconds >= least:  # NaN is caught too
             faults.append(f"{name}={getattr(settings, name)!r}: give at least {least:g} seconds")
     if not 1 <= settings.batch_records <= MAX_BATCH:
         faults.append(f"batch_records={settings.batch_records}: give 1 to {MAX_BATCH}")
@@ -213,6 +234,6 @@ def _kafka_faults(kafka: Mapping[str, Any]) -> list[str]:
     faults += [
         f"kafka[{name!r}]={kafka[name]!r}: {why}"
         for name, (values, why) in _UNSAFE.items()
-        if name in kafka and kafka[name] in values
+        if name in kafka and any(kafka[name] == value for value in values)
     ]
     return faults

@@ -5,10 +5,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -27,6 +28,7 @@ MUST_COMMIT = 2
 _EXTRA_COMMIT_KILLS = 1
 _STEP_SECONDS = 0.005
 _LOOK_SECONDS = 1.0
+_GATHER_SECONDS = 60.0
 _SETTLE_SECONDS = 120.0
 
 
@@ -96,9 +98,10 @@ class Demo:
         )
         in_commit = min(options.kills, MUST_COMMIT + _EXTRA_COMMIT_KILLS)
         killer = Killer(pool, plain, options.kills, in_commit, options.duration, options.seed)
-        began = time.monotonic()
         pool.start()
         plain.start()
+        self._gather(names, pool, plain)
+        began = time.monotonic()
         publisher.start()
         while publisher.is_alive() or killer.pending:
             self._watch(pool, plain)
@@ -114,6 +117,21 @@ class Demo:
         for each in (pool, plain):
             each.stop()
         return self._report(names, pool, publisher, killer.done, seconds)
+
+    def _gather(self, names: Names, pool: Pool, plain: Pool) -> None:
+        """Wait until every worker is a member of its group."""
+        admin = AdminClient({"bootstrap.servers": names.bootstrap_servers})
+        deadline = time.monotonic() + _GATHER_SECONDS
+        while time.monotonic() < deadline:
+            self._watch(pool, plain)
+            asked = admin.describe_consumer_groups(
+                [names.group, names.plain_group], request_timeout=_LOOK_SECONDS
+            )
+            with suppress(KafkaException, TimeoutError):  # the coordinator may be starting
+                groups = [group.result(_LOOK_SECONDS * 2) for group in asked.values()]
+                if all(len(g.members) == WORKERS and g.state.name == "STABLE" for g in groups):
+                    return
+        self._say("not every worker has joined its group yet; going on")
 
     def _watch(self, *pools: Pool) -> None:
         for pool in pools:

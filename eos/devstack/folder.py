@@ -47,7 +47,7 @@ def held(folder: Path) -> Iterator[None]:
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as lock:
         if not wait_until(lambda: _take(lock.fileno()), seconds=LOCK_SECONDS):
-            raise DevStackError(f"{folder} is in use by another stack: stop that, or name another folder")
+            raise DevStackError(f"{folder} is in use by another stack: name another folder")
         (folder / NOTE).unlink(missing_ok=True)  # a killed keeper left it
         yield
 

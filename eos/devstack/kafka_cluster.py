@@ -9,6 +9,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._metadata import ClusterMetadata
 
 from eos.devstack.errors import DevStackError
 from eos.devstack.group import ServerGroup
@@ -17,6 +18,7 @@ from eos.devstack.programs import Programs, kafka_version
 from eos.devstack.server import Server
 
 LOG4J = Path(__file__).with_name("log4j2.xml")
+ANSWER_SECONDS = 2
 JVM = ["-Xms256m", "-Xmx512m", "-Djava.awt.headless=true"]
 
 
@@ -67,17 +69,18 @@ def describe(
     for node in nodes:
         _settings_file(folder, node).write_text(_settings(folder, node, nodes))
     _format(programs, folder, group, nodes, cluster_id)
-    return Cluster(tuple(_broker(programs, folder, group, node) for node in nodes), nodes)
+    return Cluster(
+        tuple(_broker(programs, folder, group, node, cluster_id) for node in nodes), nodes
+    )
 
 
-def answers(bootstrap_servers: str, *, broker: int | None = None, brokers: int = 1) -> bool:
-    """Say whether the cluster answers, with this broker (or so many brokers) in it."""
+def metadata(bootstrap_servers: str) -> ClusterMetadata | None:
+    """Ask a cluster about itself; None when it does not answer."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     try:
-        known = admin.list_topics(timeout=2).brokers
+        return admin.list_topics(timeout=ANSWER_SECONDS)
     except KafkaException:
-        return False
-    return len(known) >= brokers if broker is None else broker in known
+        return None
 
 
 def _claim_folder(data: Path, version: str, brokers: int) -> str:
@@ -185,12 +188,20 @@ def _format(
         raise DevStackError(f"Kafka's data could not be formatted:\n{output.read_text()}")
 
 
-def _broker(programs: Programs, folder: Path, group: ServerGroup, node: Node) -> Server:
-    name = f"broker-{node.id}"
-    log = folder / "logs" / f"{name}.log"
-    address = f"{HOST}:{node.port}"
+def _broker(
+    programs: Programs, folder: Path, group: ServerGroup, node: Node, cluster_id: str
+) -> Server:
+    log = folder / "logs" / f"broker-{node.id}.log"
+
+    def answers(_pid: int) -> bool:
+        """Say whether it is our broker that answers, and not one that took its port."""
+        found = metadata(f"{HOST}:{node.port}") if is_open(node.port) else None
+        if found is None:
+            return False
+        return str(found.cluster_id) == cluster_id and node.id in found.brokers
+
     return Server(
-        f"Kafka's {name}",
+        f"Kafka broker {node.id}",
         [
             programs.java,
             *JVM,
@@ -203,5 +214,5 @@ def _broker(programs: Programs, folder: Path, group: ServerGroup, node: Node) ->
         ],
         group=group,
         logs=[log.with_suffix(".out"), log],
-        answers=lambda: is_open(node.port) and answers(address, broker=node.id),
+        answers=answers,
     )

@@ -77,7 +77,7 @@ def find(folder: Path) -> Kept | None:
 def silent(stack: DevStack) -> list[str]:
     """Ask every server; return the addresses that do not answer."""
     kafka = stack.bootstrap_servers.split(",")
-    quiet = [address for address in kafka if not kafka_cluster.answers(address)]
+    quiet = [address for address in kafka if not kafka_cluster.metadata(address)]
     return quiet if redis_server.answers(stack.redis_url) else [*quiet, stack.redis_url]
 
 

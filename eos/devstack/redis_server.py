@@ -31,13 +31,19 @@ def describe(program: str, folder: Path, group: ServerGroup) -> tuple[Server, st
     command = [program]
     for name, value in settings.items():
         command += [f"--{name}", str(value)]
-    return Server("Redis", command, group=group, logs=[log], answers=lambda: answers(url)), url
+    return Server(
+        "Redis", command, group=group, logs=[log], answers=lambda pid: answers(url, pid)
+    ), url
 
 
-def answers(url: str) -> bool:
-    """Say whether the Redis at `url` answers a PING (it refuses while it loads its data)."""
+def answers(url: str, pid: int | None = None) -> bool:
+    """Say whether the Redis at `url` answers (it refuses while it loads its data).
+
+    With a pid, only if that is its process: another Redis may have taken the port.
+    """
     try:
         with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
-            return bool(client.ping())
+            client.ping()
+            return pid is None or client.info("server")["process_id"] == pid
     except redis.RedisError:
         return False

@@ -25,7 +25,7 @@ class Server:
         *,
         group: ServerGroup,
         logs: list[Path],
-        answers: Callable[[], bool],
+        answers: Callable[[int], bool],
     ) -> None:
         self.name = name
         self._command = command
@@ -57,7 +57,7 @@ class Server:
         Raises:
             DevStackError: It died or stayed silent; the message ends with the tail of its log.
         """
-        ready = wait_until(lambda: not self.alive or self._answers(), seconds=READY_SECONDS)
+        ready = wait_until(lambda: not self.alive or self._answers(self.pid), seconds=READY_SECONDS)
         if ready and self.alive:
             return
         if "Address already in use" in self.log_tail():

@@ -155,7 +155,8 @@ def _launch(stack: Stack) -> None:
     addresses = stack.bootstrap_servers.split(",") if stack.brokers else []
 
     def all_know_all() -> bool:
-        return all(kafka_cluster.answers(each, brokers=wanted) for each in addresses)
+        found = [kafka_cluster.metadata(each) for each in addresses]
+        return all(each and len(each.brokers) == wanted for each in found)
 
     if not wait_until(all_know_all, seconds=READY_SECONDS):
         raise DevStackError(f"the {wanted} brokers did not find each other")
@@ -174,7 +175,7 @@ def _stop(servers: Sequence[Server]) -> None:
 def _check_given(kafka: str, redis: str) -> None:
     """See that the servers named by the environment answer; report all that do not."""
     silent = []
-    if kafka and not wait_until(lambda: kafka_cluster.answers(kafka), seconds=GIVEN_SECONDS):
+    if kafka and not wait_until(lambda: bool(kafka_cluster.metadata(kafka)), seconds=GIVEN_SECONDS):
         silent.append(f"EOS_BOOTSTRAP_SERVERS={kafka} does not answer: unset it to start a broker")
     if redis and not wait_until(lambda: redis_server.answers(redis), seconds=GIVEN_SECONDS):
         silent.append(f"EOS_REDIS_URL={redis} does not answer: unset it to start a Redis")

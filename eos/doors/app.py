@@ -40,14 +40,19 @@ class App:
 
     def __init__(self, *, group: str, **settings: Any) -> None:
         known = {field.name for field in fields(Settings)}
-        if unknown := sorted(settings.keys() - known):
-            raise ConfigError(
-                [f"{name}: there is no such setting; see eos.Settings" for name in unknown]
-            )
-        given = {name: value for name, value in settings.items() if value is not None}
+        unknown = [
+            f"{name}: there is no such setting; see eos.Settings"
+            for name in sorted(settings.keys() - known)
+        ]
+        given = {n: v for n, v in settings.items() if n in known and v is not None}
         found = from_environment(os.environ)
         defaults = {"brokers": "", "ledger": "", "instance": socket.gethostname()}
-        self.settings = Settings(group=group, **{**defaults, **found, **given})
+        try:
+            self.settings = Settings(group=group, **{**defaults, **found, **given})
+        except ConfigError as error:
+            raise ConfigError([*unknown, *error.faults]) from error
+        if unknown:
+            raise ConfigError(unknown)
         self._steps: list[Step] = []
 
     def step(

@@ -7,12 +7,16 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from eos.consume.step import Slice
-from eos.core.errors import EosError, HandlerError
+from eos.core.errors import FatalError, HandlerError
 from eos.core.events import DeadLettered, Emit, Retried
 from eos.core.keys import MessageIds
 from eos.core.record import Headers, Record, Send
 from eos.core.settings import Settings, duration
 from eos.retry import Backoff
+
+# What a message costs beside its bytes, at most, and each of its headers.
+_OVERHEAD = 128
+_HEADER_OVERHEAD = 20
 
 Result = Send | Iterable[Send] | None
 
@@ -106,7 +110,7 @@ class Handle:
         """Try the batch as a whole; after a failure, each record by itself."""
         try:
             outputs += self._outputs_of_batch(step, records)
-        except EosError:
+        except FatalError:  # the user's word that going on is wrong
             raise
         except Exception as error:  # noqa: BLE001 the user's code may raise anything
             self._emit(Retried(step.source, 1, _in_short(error)))
@@ -132,7 +136,7 @@ class Handle:
                 outputs += self._outputs(step, record, result)
             except HandlerError as error:  # it can never be sent: trying again is of no use
                 outputs.append(self._dead_letter(record, "unsendable", error))
-            except EosError:
+            except FatalError:  # the user's word that going on is wrong
                 raise
             except Exception as error:  # noqa: BLE001 the user's code may raise anything
                 if record.attempt > self._retries:
@@ -152,7 +156,9 @@ class Handle:
 
     def _output(self, step: Step, record: Record, send: Send, ordinal: int) -> Output:
         if not isinstance(send, Send):
-            raise TypeError(f"step {step.name!r} returned {type(send).__name__}: return eos.Send")
+            raise HandlerError(
+                f"step {step.name!r} returned {type(send).__name__}: return eos.Send or several"
+            )
         topic = send.topic or step.to
         if topic is None:
             raise HandlerError(f"step {step.name!r} has no `to`, and its Send names no topic")
@@ -160,13 +166,12 @@ class Handle:
         if not any(name == "message-id" for name, _ in headers):
             message_id = self._ids[step.source](record.idempotency_key, ordinal)
             headers = [("message-id", message_id), *headers]
-        key = record.key if send.key is None else send.key
-        if len(send.value or b"") + len(key or b"") > self._max_bytes:
+        output = Output(topic, send.value, record.key if send.key is None else send.key, headers)
+        if (size := _size(output)) > self._max_bytes:
             raise HandlerError(
-                f"step {step.name!r} sends {len(send.value or b'')} bytes, and message.max.bytes "
-                f"is {self._max_bytes}"
+                f"step {step.name!r} sends {size} bytes, and message.max.bytes is {self._max_bytes}"
             )
-        return Output(topic, send.value, key, headers)
+        return output
 
     def _dead_letter(self, record: Record, reason: str, error: Exception | None = None) -> Output:
         """Make the dead letter: the record as it was, and in its headers why it is here."""
@@ -180,14 +185,31 @@ class Handle:
             ("eos-timestamp", str(record.timestamp)),
         ]
         if error is not None:
-            trace = "".join(traceback.format_exception(error))
-            told += [
-                ("eos-error", _in_short(error)),
-                ("eos-traceback-digest", blake2b(trace.encode(), digest_size=8).hexdigest()),
-            ]
+            told += [("eos-error", _in_short(error)), ("eos-traceback-digest", _digest(error))]
         headers = [(n, v.encode("utf-8", "backslashreplace")) for n, v in told]
-        return Output(self._dead_letters, record.value, record.key, [*record.headers, *headers])
+        letter = Output(self._dead_letters, record.value, record.key, [*record.headers, *headers])
+        if _size(letter) > self._max_bytes:
+            # Its position says where the payload still stands.
+            omitted = ("eos-payload-omitted", str(len(record.value or b"")).encode())
+            letter = Output(self._dead_letters, None, None, [*headers, omitted])
+        return letter
+
+
+def _size(output: Output) -> int:
+    """Give how large librdkafka finds a message, rounded up."""
+    headers = sum(len(n) + len(v or b"") + _HEADER_OVERHEAD for n, v in output.headers)
+    return len(output.value or b"") + len(output.key or b"") + headers + _OVERHEAD
 
 
 def _in_short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
+    try:
+        return f"{type(error).__name__}: {error}"[:200]
+    except Exception:  # noqa: BLE001 the user's error may not be able to say what it is
+        return type(error).__name__
+
+
+def _digest(error: Exception) -> str:
+    """Tell failures apart that came about in the same way: where, not what it said."""
+    frames = traceback.extract_tb(error.__traceback__)
+    told = [type(error).__qualname__, *(f"{f.filename}:{f.lineno}:{f.name}" for f in frames)]
+    return blake2b("\n".join(told).encode("utf-8", "replace"), digest_size=8).hexdigest()

@@ -57,8 +57,8 @@ class KafkaLog:
         times = [now]
         for partition, frontier in frontiers.items():
             _, end = self._ends(TopicPartition(topic, partition))
-            for batch in self.read(topic, partition, range(frontier, min(frontier + 1, end))):
-                times += [batch[0].timestamp()[1] // 1000]
+            if first := next(self.read(topic, partition, range(frontier, end)), None):
+                times.append(first[0].timestamp()[1] // 1000)
         return min(times)
 
     def read(self, topic: str, partition: int, offsets: range) -> Iterator[Sequence[Message]]:

@@ -60,8 +60,10 @@ class KafkaTransactions:
 
     def begin(self) -> None:
         """Begin a transaction, with a new producer if the last one is tainted."""
+        if self._producer is not None:
+            # Its log, and the reports of what an abort purged, belong to what is over.
+            self._producer.poll(0)
         self.prepare()
-        self._producer.poll(0)  # reports of what an abort purged belong to that transaction
         self._began = time.monotonic()
         self._undelivered = None
         self._call("begin", self._producer.begin_transaction)

@@ -69,7 +69,9 @@ _ALL = (
     _counter("eos_missing_keys_total", "Records claimed without an idempotency key.", "topic"),
     # handlers
     _counter("eos_handler_retries_total", "Handlers that failed and were tried again.", "topic"),
-    _counter("eos_dead_letters_total", "Records sent to the dead letter topic.", "topic", "reason"),
+    _counter(
+        "eos_dead_letters_total", "Dead letters of committed transactions.", "topic", "reason"
+    ),
     _counter("eos_outputs_total", "Messages published by committed transactions."),
     # transactions
     _counter(

@@ -72,7 +72,8 @@ class Logs:
         """Log what happens beside the way of a record."""
         match event:
             case Retried(topic, attempt, detail):
-                fields = {"topic": topic, "attempt": attempt, "detail": detail}
+                # The kind of error alone: its message may quote the payload.
+                fields = {"topic": topic, "attempt": attempt, "error": detail.partition(":")[0]}
                 self._say(_HANDLE, logging.WARNING, "handler failed, trying again", **fields)
             case DeadLettered(topic, reason, position):
                 fields = {"topic": topic, "reason": reason, "position": position}

@@ -30,7 +30,7 @@ OTHER_PARTITION = "resend_other_partition"
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _OTHER = "other"
 
-_ABORT_CAUSES = (  # as `eos.core.errors.AbortableError` lists them
+_ABORT_CAUSES = (
     "rebalance",
     "ledger_closed",
     "ledger_gap",
@@ -38,6 +38,7 @@ _ABORT_CAUSES = (  # as `eos.core.errors.AbortableError` lists them
     "ledger_fenced",
     "transaction",
     "unknown_outcome",
+    "server_away",
 )
 
 _Family = Counter | Gauge | Histogram
@@ -61,6 +62,7 @@ class Metrics:
         # `labels()` costs more than the increment itself, so each child is asked for once.
         self._children: dict[tuple[str, ...], _Child] = {}
         self._pending: list[Claimed] = []
+        self._dead_letters: list[DeadLettered] = []
         self._committing = False
         self._topics: set[str] = set()
         for name, instrument in CATALOGUE.items():
@@ -90,8 +92,8 @@ class Metrics:
         match event:
             case Retried(topic=topic):
                 self._tell("eos_handler_retries_total", 1, topic)
-            case DeadLettered(topic=topic, reason=reason):
-                self._tell("eos_dead_letters_total", 1, topic, _word(reason))
+            case DeadLettered():
+                self._dead_letters.append(event)
             case Waiting(on=on):
                 self._tell("eos_waits_total", 1, _word(on))
             case Assigned(partitions=partitions):
@@ -121,15 +123,17 @@ class Metrics:
         self._tell("eos_transactions_total", 1, outcome)
         self._tell("eos_outputs_total", event.outputs)
         self._tell("eos_transaction_duration_seconds", event.seconds)
-        self._tell("eos_transaction_records", event.records)
+        self._tell("eos_transaction_records", self._in_flight())
         for claimed in self._pending:
             self._settled(claimed)
+        for letter in self._dead_letters:
+            self._tell("eos_dead_letters_total", 1, letter.topic, _word(letter.reason))
         self._nothing_pending()
 
     def _settled(self, claimed: Claimed) -> None:
         for verdict, count in claimed.verdicts.items():
             self._tell("eos_records_settled_total", count, claimed.topic, verdict.value)
-        # Only now: a duplicate whose transaction aborts is read, and found to be one, again.
+        # Only now, as with dead letters: what is aborted is read, and found to be one, again.
         resent = claimed.verdicts.get(Verdict.DUPLICATE, 0)
         for cause, count in (
             (REDELIVERY, claimed.verdicts.get(Verdict.SETTLED, 0)),
@@ -155,6 +159,7 @@ class Metrics:
 
     def _nothing_pending(self) -> None:
         self._pending.clear()
+        self._dead_letters.clear()
         self._tell(IN_FLIGHT, 0)
         self._set_committing(committing=False)
 

@@ -18,7 +18,7 @@ from eos.core.ports import Assertion, Ledger, Log, Recovery, Topics
 from eos.core.record import Message, Shard
 from eos.core.rules import reread
 
-LOCK_SECONDS = 30.0
+LOCK_SECONDS = 15.0
 
 
 class Recover:
@@ -55,6 +55,8 @@ class Recover:
         self._window = window
         self._stay = stay
         self._emit = emit
+        # One for all its tries: a worker whose recovery failed goes on under its own lock.
+        self._token = uuid.uuid4().hex
 
     def __call__(self, topic: str, cause: str, begins: Mapping[int, int]) -> None:
         """Recover; when this returns, the shard is open.
@@ -70,8 +72,8 @@ class Recover:
         """
         began = time.monotonic()
         topic_id, _ = self._topics.describe(topic)
-        shard, token = self._shard(topic_id), uuid.uuid4().hex
-        recovery = self._ledger.lock(shard, token, LOCK_SECONDS)
+        shard = self._shard(topic_id)
+        recovery = self._ledger.lock(shard, self._token, LOCK_SECONDS)
         if recovery is None:
             raise RetriableError(f"another worker recovers the ledger of {topic}", "recovery")
         log = self._log()

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from eos.devstack.waiting import wait_until
+
 PATIENCE = 20.0
 
-COMMAND = [sys.executable, "-c", "import typer; from eos.cli.run import run; typer.run(run)"]
+COMMAND = [sys.executable, "-m", "eos", "run"]
 
 APP = """
 import time
@@ -70,15 +73,17 @@ def line_with(process: subprocess.Popen[str], text: str) -> str:
     return next(line for line in process.stderr if text in line)
 
 
+def page(port: str) -> list[str]:
+    url = f"http://127.0.0.1:{port}/metrics"
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+        return str(answer.read(), "utf-8").splitlines()
+
+
 def test_metrics_of_all_workers_are_on_one_port(folder: Path) -> None:
     with running(folder, "dummy:app", "--workers", "2", "--metrics-port", "0") as process:
         (port,) = re.findall(r"port=(\d+)", line_with(process, "serving /metrics"))
         wanted = 'eos_records_total{group="billing",topic="orders",verdict="fresh"} 10.0'
-        while True:
-            url = f"http://127.0.0.1:{port}/metrics"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if wanted in answer.read().decode():
-                    break
+        assert wait_until(lambda: wanted in page(port), seconds=PATIENCE)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
@@ -112,6 +117,14 @@ def test_a_target_that_cannot_be_found_is_one_line_and_exits_1(
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == message
     assert "Traceback" not in result.stderr
+
+
+def test_a_port_that_is_taken_is_one_line_and_exits_1(folder: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104 as the metrics port does
+        port = taken.getsockname()[1]
+        result = finished(folder, "dummy:app", "--metrics-port", str(port))
+    assert result.returncode == 1
+    assert result.stderr == f"eos: metrics port {port}: Address already in use; give another\n"
 
 
 def test_log_lines_can_be_json(folder: Path) -> None:

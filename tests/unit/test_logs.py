@@ -81,10 +81,10 @@ def root() -> Iterator[None]:
             'aborted group=billing cause=transaction records=5 detail="produce: queue full"',
         ),
         (
-            Retried("orders", 2, "ValueError"),
+            Retried("orders", 2, "ValueError: no card 4111 1111"),
             "WARNING",
             "eos.handle",
-            "handler failed, trying again group=billing topic=orders attempt=2 detail=ValueError",
+            "handler failed, trying again group=billing topic=orders attempt=2 error=ValueError",
         ),
         (
             DeadLettered("orders", "handler", "id/0/7"),

@@ -89,6 +89,15 @@ def test_duplicates_of_an_aborted_transaction_are_not_counted_twice(
     assert value("eos_duplicates_suppressed_total", topic="orders", cause="redelivery") == 2
 
 
+def test_dead_letters_of_an_aborted_transaction_are_not_counted(
+    metrics: Metrics, value: Value
+) -> None:
+    letter = DeadLettered("orders", "handler_failed", "id/0/7")
+    tell(metrics, BATCH, letter, Committing(RECORDS), Aborted("transaction", RECORDS))
+    tell(metrics, BATCH, letter, Committing(RECORDS), Committed(RECORDS, 6, 0.02))
+    assert value("eos_dead_letters_total", topic="orders", reason="handler_failed") == 1
+
+
 def test_all_that_is_claimed_is_held_until_it_is_settled(metrics: Metrics, value: Value) -> None:
     assert value("eos_in_flight_records") == 0
     tell(metrics, BATCH, BATCH)
@@ -120,7 +129,6 @@ def test_records_claimed_are_settled_given_back_or_in_flight(
             + total("eos_records_given_back_total")
             + total("eos_in_flight_records")
         )
-        # What the transactions say of themselves is the same.
         assert total("eos_records_settled_total") == total("eos_transaction_records_sum")
 
 
@@ -147,14 +155,12 @@ def test_what_happens_beside_the_way_of_a_record_is_counted(metrics: Metrics, va
     tell(
         metrics,
         Retried("orders", 1, "ValueError"),
-        DeadLettered("orders", "handler", "id/0/7"),
         Waiting("ledger", 1.0),
         Recovered("orders", "closed", 300, 0.7),
         ProducerRecreated("slow"),
         Lived("orders", 25),
     )
     assert value("eos_handler_retries_total", topic="orders") == 1
-    assert value("eos_dead_letters_total", topic="orders", reason="handler") == 1
     assert value("eos_waits_total", on="ledger") == 1
     assert value("eos_recoveries_total", topic="orders", cause="closed") == 1
     assert value("eos_recovery_records_total", topic="orders") == 300

@@ -1,0 +1,156 @@
+"""What a test does with a Kafka cluster from outside: topics, input, and looking at the outcome."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from eos.devstack.waiting import wait_until
+
+SECONDS = 30.0
+"""How long a test waits for what must come. Never an expectation of speed."""
+
+
+class Input(NamedTuple):
+    """A record to be sent; its idempotency key travels as `message-id`."""
+
+    id: str | None
+    partition: int
+    value: bytes | None = None
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+class Cluster:
+    """A Kafka cluster, looked at from outside.
+
+    Args:
+        bootstrap_servers: Where it is.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self._conf: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "log_level": 3}
+        self._admin = AdminClient(self._conf)
+
+    def create(self, name: str = "topic", partitions: int = 1, **config: str) -> str:
+        """Make a topic; the name is made unique."""
+        unique = f"{name}-{uuid.uuid4().hex[:8]}"
+        self.create_named(unique, partitions, **config)
+        return unique
+
+    def create_named(self, name: str, partitions: int = 1, **config: str) -> None:
+        """Make a topic of this very name."""
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=settings)
+        self._admin.create_topics([topic])[name].result(SECONDS)
+        self._await(lambda: len(self._partitions(name)) == partitions, f"topic {name}")
+
+    def send(self, topic: str, inputs: Iterable[Input], **conf: Any) -> None:
+        """Send records as an ordinary producer does: no transaction."""
+        failures: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        producer = Producer({**self._conf, "enable.idempotence": True, **conf})
+        for each in inputs:
+            headers = list(each.headers)
+            if each.id is not None:
+                headers.append(("message-id", each.id.encode()))
+            value = each.value if each.value is not None or each.id is None else each.id.encode()
+            producer.produce(
+                topic,
+                value,
+                each.key,
+                partition=each.partition,
+                headers=headers,
+                on_delivery=delivered,
+            )
+        assert producer.flush(SECONDS) == 0
+        assert not failures, failures
+
+    def read_committed(self, topic: str) -> list[Message]:
+        """Read all that is committed, to the very end of the log.
+
+        The end is the high watermark: an open transaction would hide what stands behind it, so
+        that one is waited for.
+        """
+        self._await(
+            lambda: self._ends(topic, "read_committed") == self.ends(topic),
+            f"the end of every transaction in {topic}",
+        )
+        partitions = self._partitions(topic)
+        reader = self._consumer("read_committed", **{"enable.partition.eof": True})
+        reader.assign([TopicPartition(topic, number, 0) for number in partitions])
+        found: list[Message] = []
+        ended: set[int | None] = set()
+        deadline = time.monotonic() + SECONDS
+        while len(ended) < len(partitions):
+            assert time.monotonic() < deadline, f"{topic} cannot be read to its end"
+            for message in reader.consume(1000, 0.1):
+                error = message.error()
+                if error is None:
+                    found.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
+        reader.close()
+        return found
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Give the high watermark of each partition."""
+        return self._ends(topic, "read_uncommitted")
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Give the group's committed offsets; a partition that has none is left out."""
+        asked = [TopicPartition(topic, number) for number in self._partitions(topic)]
+        reader = self._consumer("read_uncommitted", **{"group.id": group})
+        try:
+            return {p.partition: p.offset for p in reader.committed(asked, SECONDS) if p.offset >= 0}
+        finally:
+            reader.close()
+
+    def await_settled(self, group: str, topic: str, seconds: float = 2 * SECONDS) -> None:
+        """Wait until the group has settled all that stands in the topic."""
+
+        def settled() -> bool:
+            ends = {number: end for number, end in self.ends(topic).items() if end}
+            return self.committed(group, topic) == ends
+
+        if not wait_until(settled, seconds=seconds):
+            raise AssertionError(
+                f"not all is settled: committed {self.committed(group, topic)} of {self.ends(topic)}"
+            )
+
+    def _partitions(self, topic: str) -> Sequence[int]:
+        found: Mapping[str, Any] = self._admin.list_topics(topic, timeout=SECONDS).topics
+        return sorted(found[topic].partitions)
+
+    def _ends(self, topic: str, isolation: str) -> dict[int, int]:
+        reader = self._consumer(isolation)
+        try:
+            return {
+                number: reader.get_watermark_offsets(TopicPartition(topic, number), SECONDS)[1]
+                for number in self._partitions(topic)
+            }
+        finally:
+            reader.close()
+
+    def _consumer(self, isolation: str, **conf: Any) -> Consumer:
+        settings = {"group.id": "nobody", "enable.auto.commit": False, **conf}
+        return Consumer({**self._conf, "isolation.level": isolation, **settings})
+
+    @staticmethod
+    def _await(condition: Callable[[], bool], what: str) -> None:
+        if not wait_until(condition, seconds=SECONDS):
+            raise AssertionError(f"waited in vain for {what}")
+
+
+def ids(messages: Iterable[Message]) -> list[str]:
+    """Give the values of messages as text: tests send a record's id as its value."""
+    return [(message.value() or b"").decode() for message in messages]

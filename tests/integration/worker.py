@@ -1,0 +1,98 @@
+"""A worker process for tests: one line, with a fault at a crash point; see `processes.py`.
+
+It notes what happens in a file, a line of JSON each, written at once, so that the notes outlive
+a kill.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from eos import build
+from eos.core.events import Committed, Event
+from eos.core.record import Message, Record, Send
+from eos.core.settings import Settings
+from eos.handle import Step
+from eos.testing import faults
+
+
+@dataclass
+class Diary:
+    """Notes what happens, and knows what the worker holds: read, and not settled yet."""
+
+    path: str
+    held: int = 0
+    _file: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def note(self, what: str, **about: Any) -> None:
+        line = json.dumps({"what": what, "pid": os.getpid(), **about}, default=str)
+        os.write(self._file, f"{line}\n".encode())
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Committed):
+            self.held -= event.records
+        self.note(type(event).__name__, **asdict(event))
+
+    def read(self, messages: Sequence[Message]) -> Sequence[Message]:
+        self.held += len(messages)
+        return messages
+
+
+class _Reader:
+    """A reader that tells the diary how much was read."""
+
+    def __init__(self, reader: Any, diary: Diary) -> None:
+        self._reader = reader
+        self._diary = diary
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def poll(self, limit: int, seconds: float) -> Sequence[Message]:
+        return self._diary.read(self._reader.poll(limit, seconds))
+
+
+def echo(record: Record) -> Send:
+    """Send what came."""
+    return Send(record.value, headers={"position": str(record.position)})
+
+
+def main(order: dict[str, Any]) -> None:
+    """Work until SIGTERM."""
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+    diary = Diary(order["diary"])
+    settings = Settings(**order["settings"])
+    ports = build.adapters(settings, order["slot"], diary.event)
+    ports.reader = _Reader(ports.reader, diary)
+    for fault in order["faults"]:
+        port, act = fault.pop("port"), _action(diary, fault)
+        wrapped = faults.faulty(getattr(ports, port), faults.Fault(**fault, action=act))
+        setattr(ports, port, wrapped)
+    step = Step(order["source"], order["to"], echo, batch=False, name="echo")
+    build.line(settings, [step], ports, diary.event).run(lambda: bool(asked))
+    ports.ledger.close()
+    diary.note("drained")
+
+
+def _action(diary: Diary, fault: dict[str, Any]) -> Callable[[], None]:
+    kind = fault.pop("action")
+    act = {"kill": faults.kill, "stop": faults.stop}[kind]
+    where = f"{fault['when']} {fault['method']}"
+
+    def action() -> None:
+        diary.note("fault", where=where, held=diary.held)
+        act()
+
+    return action
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
