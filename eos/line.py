@@ -66,8 +66,8 @@ class Line:
         handled = self.handle(claimed)
         if self.settle(handled):
             self.claim.forget()
-            self.window.advance()
             self._failures = 0
+        self.window.advance()
 
     def _attempt(self, work: Callable[[], None]) -> None:
         try:

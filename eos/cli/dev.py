@@ -22,6 +22,10 @@ dev = typer.Typer(help="Run real Kafka and Redis on this machine.")
 def foreground(context: typer.Context, folder: Folder = FOLDER, brokers: Brokers = 1) -> None:
     """Run real Kafka and Redis on this machine; without a command, until Ctrl-C."""
     if context.invoked_subcommand:
+        if (folder, brokers) != (FOLDER, 1):
+            raise typer.BadParameter(
+                f"goes behind the command: eos dev {context.invoked_subcommand}"
+            )
         return
     typer.echo(STARTING)
     with _clear_errors():

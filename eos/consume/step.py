@@ -178,10 +178,10 @@ class Consume:
         A partition that was read to its end counts as now; one that nothing was settled of is
         left out.
         """
-        now = int(time.time())
+        now, ends = int(time.time()), self._topics.ends(list(self._lanes))
         times: dict[str, dict[int, int]] = {topic: {} for topic in self._shards}
         for (topic, partition), lane in self._lanes.items():
-            ended = self._reader.at_end((topic, partition), lane.frontier)
+            ended = lane.frontier >= ends[topic, partition]
             if at := now if ended else lane.time:
                 times[topic][partition] = at
         return times

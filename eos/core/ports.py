@@ -213,9 +213,6 @@ class Reader(Protocol):
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Let partitions flow again from where they were held back."""
 
-    def at_end(self, partition: Partition, offset: int) -> bool:
-        """Tell whether nothing is known to follow this offset."""
-
     def group_metadata(self) -> object:
         """Give the membership that fences offsets: pinned when a batch is read."""
 
@@ -228,6 +225,9 @@ class Topics(Protocol):
 
     def describe(self, topic: str) -> tuple[str, int]:
         """Give a topic's id (KIP-516) and how many partitions it has."""
+
+    def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Give where partitions end now, open transactions included."""
 
     def ensure(self, names: Sequence[str]) -> None:
         """Make topics that do not exist yet."""

@@ -94,7 +94,7 @@ def _claim_folder(data: Path, version: str, brokers: int) -> str:
                 f"not of {version} with {brokers}: remove it, or name another folder"
             )
         return str(found["id"])
-    data.mkdir(parents=True)
+    data.mkdir(parents=True, exist_ok=True)
     cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
     note.write_text(json.dumps({"version": version, "brokers": brokers, "id": cluster_id}))
     return cluster_id

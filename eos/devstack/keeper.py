@@ -17,12 +17,12 @@ from eos.devstack.folder import DevStack, Kept, is_held, read_note, write_note
 from eos.devstack.stack import CLOSE_SECONDS, running
 from eos.devstack.waiting import wait_until
 
-START_SECONDS = 120
+START_SECONDS = 180
 
 
 def keep(folder: Path, *, brokers: int, ready: Callable[[DevStack], None]) -> None:
     """Run a stack until SIGINT or SIGTERM, and call `ready` once it is up."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with running(folder, brokers=brokers) as opened:
             stack = DevStack(
@@ -36,6 +36,8 @@ def keep(folder: Path, *, brokers: int, ready: Callable[[DevStack], None]) -> No
                 time.sleep(1)  # not signal.pause(): it misses what came just before it
     except KeyboardInterrupt:
         pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def up(folder: Path, *, brokers: int) -> DevStack:

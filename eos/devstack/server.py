@@ -10,7 +10,7 @@ from eos.devstack.errors import DevStackError, PortTakenError
 from eos.devstack.group import ServerGroup
 from eos.devstack.waiting import wait_until
 
-READY_SECONDS = 60
+READY_SECONDS = 120  # three brokers on a busy machine take a while
 STOP_SECONDS = 30
 TAIL_LINES = 20
 

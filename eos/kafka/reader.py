@@ -142,11 +142,6 @@ class KafkaReader:
         with translating("resume"):
             self._consumer.resume(_topic_partitions(partitions))
 
-    def at_end(self, partition: Partition, offset: int) -> bool:
-        """Tell whether nothing is known to follow this offset. Asks no server."""
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
-        return bool(offset >= high >= 0)
-
     def group_metadata(self) -> object:
         """Give the membership. One without a generation would not be fenced: refused."""
         metadata: bytes = self._consumer.consumer_group_metadata()

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from eos.core.errors import FatalError
+from eos.core.ports import Partition
 from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import translated, translating
 
@@ -38,6 +39,17 @@ class KafkaTopics:
                 ) from error
             raise translated(error.args[0], f"describe topic {topic!r}") from error
         return str(found.topic_id), len(found.partitions)
+
+    def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Give where partitions end now, open transactions included, in one request."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        wanted = {TopicPartition(*partition): latest for partition in partitions}
+        asked = self._admin.list_offsets(wanted, request_timeout=TIMEOUT)
+        with translating("read the ends of partitions"):
+            return {
+                (of.topic, of.partition): end.result(TIMEOUT + 1).offset
+                for of, end in asked.items()
+            }
 
     def ensure(self, names: Sequence[str]) -> None:
         """Make topics that do not exist yet, with the cluster's default replication."""

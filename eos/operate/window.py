@@ -7,7 +7,7 @@ from eos.consume.step import Consume
 from eos.core.events import Emit, Lived
 from eos.core.ports import Ledger
 
-EVERY = 5.0
+EVERY = 10.0
 
 
 class Window:

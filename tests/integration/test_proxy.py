@@ -221,4 +221,4 @@ def test_a_closed_proxy_leaves_no_thread_and_its_port_is_free_again(stack: Stack
             assert admin.list_topics(timeout=SECONDS).brokers
             del admin
 
-    assert wait_until(lambda: threading.active_count() == before, seconds=SECONDS)
+    assert wait_until(lambda: threading.active_count() <= before, seconds=SECONDS)

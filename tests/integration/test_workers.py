@@ -151,7 +151,7 @@ def test_a_killed_worker_is_replaced_under_its_slot_at_the_next_look(folder: Pat
         watch_until(pool, lambda: len(marks(folder, "up")) == 2)
         before = pool.pids()
         os.kill(before[1], signal.SIGKILL)
-        wait_for(lambda: not alive(before[1]))
+        os.waitid(os.P_PID, before[1], os.WEXITED | os.WNOWAIT)
         pool.watch_once()
         after = pool.pids()
         assert after[0] == before[0]

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from eos import build
@@ -38,7 +38,8 @@ class Diary:
     def event(self, event: Event) -> None:
         if isinstance(event, Committed):
             self.held -= event.records
-        self.note(type(event).__name__, **asdict(event))
+        about = {each.name: getattr(event, each.name) for each in fields(event)}
+        self.note(type(event).__name__, **about)
 
     def read(self, messages: Sequence[Message]) -> Sequence[Message]:
         self.held += len(messages)

@@ -14,7 +14,9 @@ def recover(actor: Actor) -> Steps[None]:
     world, on = actor.world, actor.world.on
     recovery = yield from _lock(actor)
     if recovery is None:
-        actor.tell("finds the recovery lock taken")
+        actor.tell("finds the recovery lock taken, and waits")
+        while world.ledger.state.lock is not None:
+            yield
         return
     actor.tell("recovers with {}", recovery)
     suppressed: set[Record] = set()

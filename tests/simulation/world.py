@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 
 from tests.simulation.actor import Fate
 from tests.simulation.kafka import Fenced, Kafka, Record
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import Ledger, Seal
 from tests.simulation.switches import Switches
 from tests.simulation.worker import Worker
 
@@ -34,8 +34,10 @@ class World:
         self.live: dict[Worker, Generator[None, None, None]] = {}
         self.births = [0] * self.slots
         self.actor: Worker | None = None
+        if self.below(8):
+            self.ledger.state.seal = Seal(self.ledger.identity, 0)
         # The mix of this history.
-        self.steps = 60 + self.below(160)
+        self.steps = 100 + self.below(300)
         self.stay = self.random.choice((0.0, 0.5, 0.85))
         self.lossy = self.random.choice((0.0, 0.05, 0.2))
         self.faulty = self.random.choice((0.02, 0.05, 0.1))
@@ -44,7 +46,6 @@ class World:
             self._replace,
             self._rebalance,
             self._time_out,
-            self._expire,
             self._restart,
             self._flush,
             self._flush,
@@ -99,10 +100,12 @@ class World:
     def _step(self) -> None:
         self.now += 1
         draw = self.random.random()
-        if draw < 0.2 and self.kafka.unmarked:
+        if draw < 0.15 and self.kafka.unmarked:
             self._mark()
-        elif draw < 0.25:
+        elif draw < 0.17:
             self._hear(self._any())
+        elif draw < 0.18:
+            self._expire()
         else:
             self._act()
 
@@ -157,8 +160,6 @@ class World:
             draw = self.random.random()
             if draw < 0.02:
                 self._deliver()
-            elif draw < 0.03:
-                self._expire()
             elif draw < 0.04:
                 self._evict()
             elif draw < 0.043:

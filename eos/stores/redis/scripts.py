@@ -21,17 +21,20 @@ class Script:
     sha: str
 
 
-def load(*names: str) -> Script:
-    """Give the script made of these files, in this order."""
-    folder = resources.files(__package__) / "lua"
-    source = "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
+def of(source: str) -> Script:
+    """Give the script that this text is."""
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-TAKE = load("prelude", "take")
-CLAIM = load("prelude", "generations", "claim")
-CONFIRM = load("prelude", "confirm")
-LOCK = load("prelude", "lock")
-REASSERT = load("prelude", "generations", "reassert")
-OPEN = load("prelude", "open")
-ADVANCE = load("prelude", "generations", "advance")
+def _load(*names: str) -> Script:
+    folder = resources.files(__package__) / "lua"
+    return of("\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
+
+
+TAKE = _load("prelude", "take")
+CLAIM = _load("prelude", "generations", "claim")
+CONFIRM = _load("prelude", "confirm")
+LOCK = _load("prelude", "lock")
+REASSERT = _load("prelude", "generations", "reassert")
+OPEN = _load("prelude", "open")
+ADVANCE = _load("prelude", "generations", "advance")

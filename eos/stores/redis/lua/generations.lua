@@ -38,7 +38,9 @@ end
 local function save(all)
   local parts = { pack(HEAD, all.next) }
   for _, g in ipairs(all) do
-    insert(parts, pack(GENERATION, g.id, g.ends, g.buckets, g.owners))
+    if g.owners > 0 then
+      insert(parts, pack(GENERATION, g.id, g.ends, g.buckets, g.owners))
+    end
   end
   call('HSET', meta, 'layout', LAYOUT, 'generations', concat(parts))
 end
@@ -97,9 +99,9 @@ local function make_room(all, ends, more)
   if generation.owners == 0 then
     generation.buckets = max(generation.buckets, wanted)
     prepare(generation)
-    save(all)
   end
-  while generation.buckets < wanted do
+  -- Bounded by what is claimed, should the generation be short of buckets for another reason.
+  for _ = 1, min(wanted - generation.buckets, 2 * ceil(more / LOAD)) do
     split(all, generation)
   end
   generation.others = {}

@@ -1,0 +1,51 @@
+# Two commands do all the set-up: `make demo` and `make test`. A second run skips what is there.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+ARGS ?=
+
+.PHONY: help demo test unit lint format bench fault clean
+
+help:
+	@echo "make demo    kill workers for 90 seconds and count duplicates and losses"
+	@echo "make test    all tests, on real Kafka and Redis"
+	@echo "make unit    the pure tests alone, in seconds"
+	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make fault   the long runs: ten demos in a row, 100,000 model histories"
+	@echo "make bench   measure; never part of the tests"
+
+demo: $(READY)
+	$(BIN)/eos demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/pytest $(ARGS)
+
+unit: $(READY)
+	$(BIN)/pytest tests/unit $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m tests.bench.ledger
+	$(BIN)/python -m tests.bench.pipeline
+
+fault: $(READY)
+	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)
+	$(BIN)/pytest tests/fault $(ARGS)
+
+$(READY): pyproject.toml deploy/system-packages
+	PYTHON=$(PYTHON) deploy/system-packages
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,46 @@
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from eos.stores.redis import scripts
+from tests.conformance.differential import Call, compare, histories
+from tests.conformance.mutants import MUTANTS, Mutant, wound
+
+SEED = int(os.environ.get("EOS_SEED", random.randrange(2**32)))
+
+lenient = settings(
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def property_on(redis_url: str, number: int, examples: int, **more: object) -> Callable[[], None]:
+    @seed(number)
+    @settings(lenient, max_examples=examples, **more)  # type: ignore[arg-type]
+    @given(history=histories)
+    def alike(history: list[Call]) -> None:
+        compare(history, redis_url)
+
+    return alike
+
+
+def test_the_scripts_answer_as_the_rules_do(redis_url: str) -> None:
+    print(f"EOS_SEED={SEED}")
+    property_on(redis_url, SEED, 150)()
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.claim)
+def test_the_comparison_notices(
+    mutant: Mutant, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, mutant.script, wound(mutant))
+    hunt = property_on(
+        redis_url, 1, 400, phases=[Phase.generate], report_multiple_bugs=False
+    )
+    with pytest.raises(AssertionError):
+        hunt()
