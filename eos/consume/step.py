@@ -50,7 +50,8 @@ class Slice:
         lane: Where it is from.
         start: Where the reading of it began.
         end: One past its last offset.
-        records: What was read, in offset order.
+        records: What was read, in offset order; the claim leaves what is to be handled.
+        read: How many records were read.
         rejected: Records that go to the dead letter topic, with the reason; the claim fills it.
     """
 
@@ -58,6 +59,7 @@ class Slice:
     start: int
     end: int
     records: list[Record]
+    read: int = 0
     rejected: list[tuple[Record, str]] = field(default_factory=list)
 
 
@@ -76,7 +78,9 @@ class Consume:
         emit: Told of partitions that open.
 
     Attributes:
-        membership: The group membership under which the latest batch was read.
+        membership: The group membership under which what is pending was read. It is pinned when
+            the first batch of a transaction is read: a later generation would let this worker
+            settle what it has lost and another one has got.
     """
 
     def __init__(
@@ -125,9 +129,8 @@ class Consume:
         if not messages:
             return []
         self._pace.handed_out()
-        # Pinned when a batch is read: a later generation would let this worker settle what it
-        # has lost and another one has got.
-        self.membership = self._reader.group_metadata()
+        if self.membership is None:
+            self.membership = self._reader.group_metadata()
         return self._slices(messages)
 
     def rewind(self, *, reopen: bool, hold: float = 0.0) -> None:
@@ -138,6 +141,7 @@ class Consume:
                 those in memory.
             hold: Stay in the group for so many seconds before reading on.
         """
+        self.membership = None
         asked = self._rewind or (False, 0.0)
         # What was asked for before and not carried out yet still holds: a rebalance during the
         # wait must not bring back frontiers that nobody is sure of.
@@ -160,6 +164,7 @@ class Consume:
 
     def settled(self, lane: Lane, end: int, log_time: int) -> None:
         """Move a lane's frontier on, after its transaction committed."""
+        self.membership = None
         lane.frontier = end
         lane.time = log_time
 
@@ -275,6 +280,8 @@ class Consume:
                 slice_ = slices[lane.partition] = Slice(lane, lane.next, lane.next, [])
             slice_.records.append(record_of(message, slice_.lane.shard.topic_id, slice_.lane.epoch))
             slice_.end = slice_.lane.next = offset + 1
+        for slice_ in slices.values():
+            slice_.read = len(slice_.records)
         return list(slices.values())
 
 

@@ -41,6 +41,7 @@ class AbortableError(EosError):
     Attributes:
         cause: A word from a closed set, for the metrics: `rebalance`, `ledger_closed`,
             `ledger_gap`, `ledger_resealed`, `ledger_fenced`, `transaction`, `unknown_outcome`.
+            What a `RetriableError` ends is counted as `server_away`.
     """
 
     def __init__(self, message: str, cause: str) -> None:

@@ -17,6 +17,7 @@ from eos.retry import Backoff
 # What a message costs beside its bytes, at most, and each of its headers.
 _OVERHEAD = 128
 _HEADER_OVERHEAD = 20
+_MESSAGE_ID_BYTES = 42
 
 Result = Send | Iterable[Send] | None
 
@@ -87,6 +88,7 @@ class Handle:
         self._backoff = Backoff(duration(settings.backoff))
         self._dead_letters = settings.dead_letters
         self._max_bytes = max_bytes
+        self._small = max_bytes - _OVERHEAD - 2 * _HEADER_OVERHEAD - _MESSAGE_ID_BYTES
         self._wait = wait
         self._emit = emit
 
@@ -163,15 +165,20 @@ class Handle:
         if topic is None:
             raise HandlerError(f"step {step.name!r} has no `to`, and its Send names no topic")
         headers = send.headers
-        if not any(name == "message-id" for name, _ in headers):
+        if not headers or not any(name == "message-id" for name, _ in headers):
             message_id = self._ids[step.source](record.idempotency_key, ordinal)
             headers = [("message-id", message_id), *headers]
         output = Output(topic, send.value, record.key if send.key is None else send.key, headers)
+        # Only what may be too large is measured: most messages are far from it.
+        if send.headers or len(output.value or b"") + len(output.key or b"") > self._small:
+            self._check_size(step, output)
+        return output
+
+    def _check_size(self, step: Step, output: Output) -> None:
         if (size := _size(output)) > self._max_bytes:
             raise HandlerError(
                 f"step {step.name!r} sends {size} bytes, and message.max.bytes is {self._max_bytes}"
             )
-        return output
 
     def _dead_letter(self, record: Record, reason: str, error: Exception | None = None) -> Output:
         """Make the dead letter: the record as it was, and in its headers why it is here."""

@@ -65,7 +65,7 @@ class Settle:
             self._membership = self._consume.membership
             self._due = self._clock() + self._interval
         self._pending += handled
-        self._records += sum(h.slice.end - h.slice.start for h in handled)
+        self._records += sum(h.slice.read for h in handled)
         if self._pending and (self._clock() >= self._due or self._records >= self._limit):
             self.settle()
             return True

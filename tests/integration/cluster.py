@@ -3,9 +3,10 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -120,7 +121,9 @@ class Cluster:
 
         def settled() -> bool:
             ends = {number: end for number, end in self.ends(topic).items() if end}
-            return self.committed(group, topic) == ends
+            with suppress(KafkaException):  # the coordinator is being looked for, or is moving
+                return self.committed(group, topic) == ends
+            return False
 
         if not wait_until(settled, seconds=seconds):
             raise AssertionError(

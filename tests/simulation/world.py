@@ -38,9 +38,10 @@ class World:
             self.ledger.state.seal = Seal(self.ledger.identity, 0)
         # The mix of this history.
         self.steps = 100 + self.below(300)
-        self.stay = self.random.choice((0.0, 0.5, 0.85))
-        self.lossy = self.random.choice((0.0, 0.05, 0.2))
-        self.faulty = self.random.choice((0.02, 0.05, 0.1))
+        self.stay = self.random.choice((0.3, 0.7, 0.9))
+        self.lossy = self.random.choice((0.0, 0.0, 0.05, 0.15))
+        self.faulty = self.random.choice((0.01, 0.02, 0.05))
+        self.prompt = self.random.choice((0.1, 0.4))
         faults = (
             self._crash,
             self._replace,
@@ -100,11 +101,11 @@ class World:
     def _step(self) -> None:
         self.now += 1
         draw = self.random.random()
-        if draw < 0.15 and self.kafka.unmarked:
+        if draw < self.prompt and self.kafka.unmarked:
             self._mark()
-        elif draw < 0.17:
+        elif draw > 0.98:
             self._hear(self._any())
-        elif draw < 0.18:
+        elif draw > 0.97:
             self._expire()
         else:
             self._act()
