@@ -157,7 +157,7 @@ class Send:
         headers: dict[str, bytes | str] | Sequence[tuple[str, bytes | str]] | None = None,
     ) -> None:
         self.value = _bytes(value, "value")
-        self.topic = topic
+        self.topic = topic if topic is None else _name(topic, "topic")
         self.key = _bytes(key, "key")
         self.headers = _header_list(headers) if headers else []
 
@@ -170,7 +170,15 @@ def _header_list(
     headers: dict[str, bytes | str] | Sequence[tuple[str, bytes | str]],
 ) -> Headers:
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return [(str(name), _bytes(value, "header") or b"") for name, value in pairs]
+    return [(_name(name, "header's name"), _bytes(value, "header") or b"") for name, value in pairs]
+
+
+def _name(name: str, what: str) -> str:
+    try:
+        name.encode()
+    except (AttributeError, UnicodeError) as error:
+        raise HandlerError(f"the {what} of a Send is {name!r}: give a str") from error
+    return name
 
 
 def _bytes(value: bytes | str | None, what: str) -> bytes | None:

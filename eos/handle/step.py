@@ -18,6 +18,7 @@ from eos.retry import Backoff
 _OVERHEAD = 128
 _HEADER_OVERHEAD = 20
 _MESSAGE_ID_BYTES = 42
+_LONGEST_HEADER = 1024  # of those that we add to a dead letter
 
 Result = Send | Iterable[Send] | None
 
@@ -134,8 +135,11 @@ class Handle:
     def _handle_one(self, step: Step, record: Record, outputs: list[Output]) -> None:
         while True:
             try:
-                result = step.handler([record])[0] if step.batch else step.handler(record)
-                outputs += self._outputs(step, record, result)
+                outputs += (
+                    self._outputs_of_batch(step, [record])
+                    if step.batch
+                    else self._outputs(step, record, step.handler(record))
+                )
             except HandlerError as error:  # it can never be sent: trying again is of no use
                 outputs.append(self._dead_letter(record, "unsendable", error))
             except FatalError:  # the user's word that going on is wrong
@@ -193,7 +197,7 @@ class Handle:
         ]
         if error is not None:
             told += [("eos-error", _in_short(error)), ("eos-traceback-digest", _digest(error))]
-        headers = [(n, v.encode("utf-8", "backslashreplace")) for n, v in told]
+        headers = [(n, v.encode("utf-8", "backslashreplace")[:_LONGEST_HEADER]) for n, v in told]
         letter = Output(self._dead_letters, record.value, record.key, [*record.headers, *headers])
         if _size(letter) > self._max_bytes:
             # Its position says where the payload still stands.

@@ -30,7 +30,11 @@ class KafkaLog:
     def __init__(self, conf: dict[str, Any], topics: Topics) -> None:
         self._topics = topics
         with translating("make a Kafka consumer"):
-            self._consumer = Consumer({**conf, "enable.partition.eof": True}, logger=CLIENT_LOG)
+            self._consumer = Consumer(
+                # The end of a partition is waited for: the broker shall not hold it back.
+                {**conf, "enable.partition.eof": True, "fetch.wait.max.ms": 10},
+                logger=CLIENT_LOG,
+            )
 
     def frontiers(self, topic: str) -> dict[int, int | None]:
         """Read the group's committed offsets of all partitions, with a stable read."""

@@ -63,6 +63,7 @@ class Open(NamedTuple):
 
 
 class Recover(NamedTuple):
+    stretches: list[Stretch]
     frontiers: dict[int, int]
 
 
@@ -71,17 +72,20 @@ class Advance(NamedTuple):
     partitions: int
 
 
-class Lose(NamedTuple):
-    pass
+class Fall(NamedTuple):
+    keeps_data: bool
+    recovers: bool
 
 
-class Restart(NamedTuple):
-    pass
+class Interrupted(NamedTuple):
+    """A recovery during which the server falls, and which goes on as if nothing were."""
+
+    keeps_data: bool
+    stretch: Stretch
+    frontiers: dict[int, int]
 
 
-Call = (
-    Take | Claim | Confirm | Lock | Reassert | Open | Recover | Advance | Lose | Restart
-)  # fmt: skip
+Call = Take | Claim | Confirm | Lock | Reassert | Open | Recover | Interrupted | Advance | Fall
 
 partition = st.integers(0, PARTITIONS - 1)
 # Few keys, so that copies abound; or a run of many, so that buckets split.
@@ -100,27 +104,35 @@ stretch = st.builds(
 which = st.integers(0, 2)
 frontiers = st.dictionaries(partition, st.integers(0, 30), max_size=PARTITIONS)
 log_times = st.sampled_from(
-    [time + late for time in range(0, 2 * WINDOW, GENERATION) for late in (-1, 0)]
+    [0, *(WINDOW + n * GENERATION + late for n in range(8) for late in (-1, 0))]
+)
+claim = st.builds(
+    Claim,
+    stretches=st.lists(stretch, min_size=1, max_size=3, unique_by=lambda s: s.partition),
+    frontier_back=st.sampled_from([1000, 1000, 3, 1, 0]),
+    stale=st.sampled_from([0, 0, 0, 0, 1]),
+)
+advance = st.builds(
+    Advance,
+    st.dictionaries(partition, log_times, min_size=1)
+    | log_times.map(lambda time: dict.fromkeys(range(PARTITIONS), time)),
+    st.sampled_from([PARTITIONS, PARTITIONS, 1]),
 )
 calls: st.SearchStrategy[Call] = st.one_of(
-    st.builds(
-        Claim,
-        stretches=st.lists(stretch, min_size=1, max_size=3, unique_by=lambda s: s.partition),
-        frontier_back=st.sampled_from([1000, 1000, 3, 1, 0]),
-        stale=st.sampled_from([0, 0, 0, 0, 1]),
-    ),
-    st.builds(Recover, frontiers),
+    *[claim] * 6,
+    st.builds(Recover, st.lists(stretch, max_size=2), frontiers),
     st.builds(Take, st.lists(partition, min_size=1, unique=True)),
-    st.builds(Advance, st.dictionaries(partition, log_times), st.integers(1, PARTITIONS)),
-    st.builds(Advance, log_times.map(lambda t: dict.fromkeys(range(PARTITIONS), t)), st.just(3)),
+    advance,
+    advance,
     st.builds(Confirm, which),
-    st.builds(Lock, st.sampled_from("ab"), st.sampled_from([False, False, True])),
+    st.builds(Lock, st.sampled_from("ab"), st.sampled_from([False, True, True])),
     st.builds(Reassert, which, stretch),
     st.builds(Open, which, frontiers),
-    st.builds(Lose) | st.builds(Restart),
+    st.builds(Interrupted, st.booleans(), stretch, frontiers),
+    st.builds(Fall, st.booleans(), st.sampled_from([True, True, True, False])),
 )
-begin: list[Call] = [Recover({}), Take([0, 1, 2])]
-histories = st.lists(calls, min_size=4, max_size=25).map(begin.__add__)
+begin: list[Call] = [Recover([], {}), Take([0, 1, 2])]
+histories = st.lists(calls, min_size=12, max_size=40).map(begin.__add__)
 
 
 @dataclass
@@ -153,24 +165,27 @@ class Side:
             case Lock(token, expires):
                 return self.lock(token, expires=expires)
             case Reassert(n, s) if self.recoveries:
-                told = self.claims(s, claimed, 0, 0)
-                lists = (told.offsets, told.digests, told.fingerprints, told.times)
-                assertion = Assertion(told.partition, told.end, *lists)
-                return self.ledger.reassert(
-                    self.shard, self.nth(self.recoveries, n), assertion
-                )
+                return self.reassert(self.nth(self.recoveries, n), s, claimed)
             case Open(n, ends) if self.recoveries:
                 return self.ledger.open(self.shard, self.nth(self.recoveries, n), ends)
-            case Recover(ends):
-                return self.recover(ends)
+            case Recover(stretches, ends):
+                return self.recover(stretches, ends, claimed)
             case Advance(times, partitions):
                 told = {p: BASE + t for p, t in times.items()}
                 return self.ledger.advance(self.shard, told, partitions)
-            case Lose():
-                return self.lose()
-            case Restart():
-                return self.restart()
+            case Interrupted(keeps_data, s, ends):
+                self.lock("a", expires=False)
+                self.fall(keeps_data=keeps_data)
+                late = self.nth(self.recoveries, 0)
+                put_back = self.reassert(late, s, claimed)
+                return put_back, self.ledger.open(self.shard, late, ends)
+            case Fall(keeps_data, recovers):
+                self.fall(keeps_data=keeps_data)
+                return recovers and self.recover([], {}, claimed)
         return None
+
+    def fall(self, *, keeps_data: bool) -> None:
+        (self.restart if keeps_data else self.lose)()
 
     def take(self, partitions: list[int]) -> object:
         taken = self.ledger.take(self.shard, partitions)
@@ -214,26 +229,31 @@ class Side:
         self.recoveries.insert(0, recovery)
         return recovery.token, recovery.sealed, dict(recovery.claimed)
 
-    def recover(self, ends: dict[int, int]) -> object:
-        recovery = self.ledger.lock(self.shard, "a", 60)
-        if recovery is None:
-            return None
-        return recovery.sealed, self.ledger.open(self.shard, recovery, ends)
+    def reassert(self, recovery: Recovery, stretch: Stretch, claimed: dict[int, int]) -> bool:
+        told = self.claims(stretch, claimed, 0, 0)
+        lists = (told.offsets, told.digests, told.fingerprints, told.times)
+        return self.ledger.reassert(
+            self.shard, recovery, Assertion(told.partition, told.end, *lists)
+        )
 
-    def claimed(self) -> dict[int, int]:
-        recovery = self.ledger.lock(self.shard, "a", 60)
-        return dict(recovery.claimed) if recovery else {}
+    def recover(
+        self, stretches: list[Stretch], ends: dict[int, int], claimed: dict[int, int]
+    ) -> object:
+        lock = self.ledger.lock
+        recovery = lock(self.shard, "a", 60) or lock(self.shard, "b", 60)
+        assert recovery
+        put_back = [self.reassert(recovery, s, claimed) for s in stretches]
+        return recovery.sealed, put_back, self.ledger.open(self.shard, recovery, ends)
 
     def everything(self) -> list[object]:
         """Give all that the ledger knows, by asking: owners from a partition that is new."""
-        self.lock("a", expires=True)
-        self.lock("b", expires=True)
-        told: list[object] = [self.recover({PARTITIONS: 0})]
-        told.append(self.take(list(range(PARTITIONS))))
-        told.append(self.ledger.advance(self.shard, {}, PARTITIONS))
         every = Stretch(PARTITIONS, 0, list(range(BULK + 120)), 0, [9 * GENERATION], 0)
-        told.append(self.claim([self.claims(every, {}, 1000, 0)]))
-        return told
+        return [
+            self.recover([], {PARTITIONS: 0}, {}),
+            self.take(list(range(PARTITIONS))),
+            self.ledger.advance(self.shard, {}, PARTITIONS),
+            self.claim([self.claims(every, {}, 1000, 0)]),
+        ]
 
 
 def compare(history: list[Call], redis_url: str) -> None:

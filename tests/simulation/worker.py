@@ -36,6 +36,10 @@ class Batch:
 class Worker(Actor):
     """One process of the consumer group; a zombie, if the group knows better."""
 
+    idle = False
+    """Nothing is left to read, as far as this worker knows."""
+    asleep_until = 0
+    """Until when the world lets it hang: a long pause, as of a stopped process."""
     producer = 0
     """The epoch of the transactional producer."""
 
@@ -91,9 +95,11 @@ class Worker(Actor):
             yield
             if self.generation != self.opened:
                 raise Rewind("the group has rebalanced")
-            if not self.pending or (ahead and len(self.pending) < 2 and self.world.below(2)):
-                yield from self._claim(self._read())
-            else:
+            batch = self._read() if len(self.pending) <= (ahead and self.world.below(2)) else []
+            self.idle = not batch and not self.pending
+            if batch:
+                yield from self._claim(batch)
+            elif self.pending:
                 yield from self._settle(self.pending.popleft())
 
     def _read(self) -> list[Claims]:
@@ -101,8 +107,8 @@ class Worker(Actor):
         for partition, reading in self.readings.items():
             log = self.world.kafka.log[partition]
             behind = [record for record in log if record.offset >= reading.position]
-            records = behind[: self.world.below(4)]
-            if records:
+            records = behind[: 1 + self.world.below(3)]
+            if records and (not batch or self.world.below(2)):
                 start, reading.position = reading.position, records[-1].offset + 1
                 batch.append(
                     Claims(
@@ -112,8 +118,6 @@ class Worker(Actor):
         return batch
 
     def _claim(self, claims: list[Claims]) -> Steps[None]:
-        if not claims:
-            return
         generation = self.opened
         answer = yield from self.call("claim", lambda: self.world.ledger.claim(claims))
         if not isinstance(answer, Claimed):

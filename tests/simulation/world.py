@@ -39,8 +39,9 @@ class World:
         # The mix of this history.
         self.steps = 100 + self.below(300)
         self.stay = self.random.choice((0.3, 0.7, 0.9))
+        self.sleepy = self.random.choice((0.0, 0.04, 0.1))
         self.lossy = self.random.choice((0.0, 0.0, 0.05, 0.15))
-        self.faulty = self.random.choice((0.01, 0.02, 0.05))
+        self.faulty = self.random.choice((0.02, 0.04, 0.08))
         self.prompt = self.random.choice((0.1, 0.4))
         faults = (
             self._crash,
@@ -112,7 +113,12 @@ class World:
 
     def _act(self) -> None:
         if self.actor is None or self.random.random() >= self.stay:
-            self.actor = self._any()
+            busy = [w for w in self.live if not w.idle and w.asleep_until <= self.now]
+            self.actor = self.random.choice(busy) if busy else self._any()
+            if self.random.random() < self.sleepy:
+                self.actor.asleep_until = self.now + 20 + self.below(60)
+        if self.actor.idle:
+            self._hear(self.actor)
         try:
             next(self.live[self.actor])
         except StopIteration:
@@ -151,7 +157,7 @@ class World:
 
     def _heal(self) -> None:
         self.tell("world", "heals")
-        self.lossy = 0.0
+        self.lossy = self.sleepy = 0.0
         newest = {worker.slot: worker for worker in self.live}
         for worker in list(self.live):
             if worker is not newest[worker.slot]:
@@ -232,10 +238,10 @@ class World:
 
     def _log(self) -> list[list[Record]]:
         log = []
-        keys = 2 + self.below(4)
+        keys = 2 + self.below(6)
         for partition in range(2 + self.below(2)):
             offset, records = 0, []
-            for _ in range(1 + self.below(4)):
+            for _ in range(1 + self.below(6)):
                 offset += self.below(8) == 0  # a marker of the producer's transaction
                 records.append(self._record(partition, offset, keys))
                 offset += 1
