@@ -68,7 +68,7 @@ class Recover(NamedTuple):
 
 
 class Advance(NamedTuple):
-    times: dict[int, int]
+    tellings: list[dict[int, int]]
     partitions: int
 
 
@@ -104,7 +104,7 @@ stretch = st.builds(
 which = st.integers(0, 2)
 frontiers = st.dictionaries(partition, st.integers(0, 30), max_size=PARTITIONS)
 log_times = st.sampled_from(
-    [0, *(WINDOW + n * GENERATION + late for n in range(8) for late in (-1, 0))]
+    [0, *(WINDOW + n * GENERATION + late for n in range(1, 5) for late in (-1, 0))]
 )
 claim = st.builds(
     Claim,
@@ -112,10 +112,12 @@ claim = st.builds(
     frontier_back=st.sampled_from([1000, 1000, 3, 1, 0]),
     stale=st.sampled_from([0, 0, 0, 0, 1]),
 )
+telling = st.dictionaries(partition, log_times, min_size=1) | log_times.map(
+    lambda time: dict.fromkeys(range(PARTITIONS), time)
+)
 advance = st.builds(
     Advance,
-    st.dictionaries(partition, log_times, min_size=1)
-    | log_times.map(lambda time: dict.fromkeys(range(PARTITIONS), time)),
+    st.lists(telling, min_size=1, max_size=4),
     st.sampled_from([PARTITIONS, PARTITIONS, 1]),
 )
 calls: st.SearchStrategy[Call] = st.one_of(
@@ -170,9 +172,8 @@ class Side:
                 return self.ledger.open(self.shard, self.nth(self.recoveries, n), ends)
             case Recover(stretches, ends):
                 return self.recover(stretches, ends, claimed)
-            case Advance(times, partitions):
-                told = {p: BASE + t for p, t in times.items()}
-                return self.ledger.advance(self.shard, told, partitions)
+            case Advance(tellings, partitions):
+                return [self.advance(times, partitions) for times in tellings]
             case Interrupted(keeps_data, s, ends):
                 self.lock("a", expires=False)
                 self.fall(keeps_data=keeps_data)
@@ -235,6 +236,10 @@ class Side:
         return self.ledger.reassert(
             self.shard, recovery, Assertion(told.partition, told.end, *lists)
         )
+
+    def advance(self, times: dict[int, int], partitions: int) -> int:
+        told = {p: BASE + time for p, time in times.items()}
+        return self.ledger.advance(self.shard, told, partitions)
 
     def recover(
         self, stretches: list[Stretch], ends: dict[int, int], claimed: dict[int, int]

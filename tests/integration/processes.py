@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +43,7 @@ class Worker:
         to: The topic to write.
         diary: The file that its processes note in.
         slot: The slot.
+        broken: How its ports are broken, see `broken.py`; default: not at all.
     """
 
     settings: dict[str, Any]
@@ -51,6 +51,7 @@ class Worker:
     to: str
     diary: Path
     slot: int = 0
+    broken: str = ""
     process: subprocess.Popen[bytes] | None = None
     output: list[Path] = field(default_factory=list)
 
@@ -63,6 +64,7 @@ class Worker:
             "slot": self.slot,
             "diary": str(self.diary),
             "faults": faults,
+            "broken": self.broken,
         }
         self.output.append(self.diary.with_suffix(f".{len(self.output)}.out"))
         with self.output[-1].open("wb") as output:
@@ -126,7 +128,3 @@ class Worker:
             self.process.kill()
             self.process.wait()
 
-
-def processes(workers: Sequence[Worker]) -> list[int]:
-    """Give the process ids of workers that run."""
-    return [w.process.pid for w in workers if w.process and w.process.poll() is None]

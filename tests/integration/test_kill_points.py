@@ -117,3 +117,22 @@ def test_another_worker_takes_over_from_one_that_died_and_does_not_come_back(
     other.drain()
 
     assert_exactly_once([*inputs, *late], read_committed(worker.to))
+
+
+def test_a_ledger_that_remembers_keys_and_not_their_owners_loses_what_a_dead_worker_held(
+    worker: Worker,
+    cluster: Cluster,
+    read_committed: Callable[[str], list[Message]],
+    namespace: str,
+) -> None:
+    inputs = with_copies(0, DISTINCT)
+    cluster.send(worker.source, inputs)
+    worker.broken = "seen set"
+
+    dies_in_the_middle(worker, "ledger", "claim", "after", 3)
+    worker.start()
+    cluster.await_settled(namespace, worker.source)
+    worker.drain()
+
+    with pytest.raises(AssertionError, match="lost=\\['id-"):
+        assert_exactly_once(inputs, read_committed(worker.to))

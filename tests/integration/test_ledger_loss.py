@@ -16,13 +16,13 @@ from confluent_kafka import Message
 
 from eos.build import Ports
 from eos.core.events import Aborted, Committed, Recovered, Waiting
-from eos.core.ports import Ledger
 from eos.core.record import Record, Send, Shard
 from eos.core.settings import Settings
 from eos.devstack import Stack
 from eos.kafka import config
 from eos.kafka.log import KafkaLog
 from eos.testing.faults import Fault, faulty
+from tests.integration.broken import break_
 from tests.integration.cluster import SECONDS, Cluster, Input, ids
 from tests.integration.copies import assert_exactly_once, with_copies
 from tests.integration.lines import Running, step, unchanged
@@ -111,7 +111,6 @@ def test_a_flush_before_every_fifth_claim_loses_and_repeats_nothing(
         cluster.await_settled(settings.group, source)
 
     assert_exactly_once(inputs, read_committed(to))
-    print([(e.cause, e.records, round(e.seconds,2)) for e in line.saw(Recovered)])
     assert len(line.saw(Recovered)) > 3
 
 
@@ -201,19 +200,6 @@ def test_a_worker_that_was_killed_while_it_recovered_is_no_obstacle_for_ever(
 # 4. A goes on.
 
 
-class Confirming:
-    """A broken ledger: it confirms whatever it is asked."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ledger, name)
-
-    def confirm(self, _shard: Shard, _seal: str) -> bool:
-        return True
-
-
 class Story:
     """Brings the interleaving about.
 
@@ -292,8 +278,7 @@ def test_a_claim_that_was_lost_is_not_committed_because_confirm_sees_it(
 ) -> None:
     def wrap(ports: Ports) -> None:
         if broken:
-            confirming: Any = Confirming(ports.ledger)
-            ports.ledger = confirming
+            break_("no confirm", ports, settings)
 
     story = Story(settings, source, to, cluster, hold_at="handler", wrap=wrap)
     story.tell(lambda b: b.saw(Committed), "B's commit")

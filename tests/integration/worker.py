@@ -18,6 +18,7 @@ from eos.core.record import Message, Record, Send
 from eos.core.settings import Settings
 from eos.handle import Step
 from eos.testing import faults
+from tests.integration.broken import break_
 
 
 @dataclass
@@ -72,6 +73,8 @@ def main(order: dict[str, Any]) -> None:
     diary = Diary(order["diary"])
     settings = Settings(**order["settings"])
     ports = build.adapters(settings, order["slot"], diary.event)
+    if order["broken"]:
+        break_(order["broken"], ports, settings)
     ports.reader = _Reader(ports.reader, diary)
     for fault in order["faults"]:
         port, act = fault.pop("port"), _action(diary, fault)

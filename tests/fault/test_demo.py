@@ -1,0 +1,20 @@
+"""The demo, again and again: ten seeds in a row, each a whole run under kills."""
+
+import os
+import random
+
+import pytest
+
+from eos.demo import Demo, Options
+
+RUNS = int(os.environ.get("EOS_DEMO_RUNS", "10"))
+FIRST_SEED = int(os.environ.get("EOS_DEMO_SEED", str(random.SystemRandom().randrange(10**6))))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RUNS))
+def test_a_demo_under_kills_shows_no_duplicate_and_no_loss(seed: int) -> None:
+    print(f"seed {seed}")
+    report = Demo(Options(seed=seed), print, lambda _progress: None).run()
+    print(*(" | ".join(row) for row in report.rows()), sep="\n")
+    assert report.faults() == []

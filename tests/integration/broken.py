@@ -1,0 +1,66 @@
+"""Broken implementations that the suites must reject: a suite that never failed proves nothing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from confluent_kafka import Consumer
+
+from eos.build import Ports
+from eos.core.ports import Claimed, Claims, Ledger, Refused
+from eos.core.record import Shard
+from eos.core.rules import Verdict
+from eos.core.settings import Settings
+
+
+class _Wrapper:
+    def __init__(self, port: Any) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+
+class SeenSet(_Wrapper):
+    """Remembers which keys it has seen, and not who owns them: what everybody builds first."""
+
+    def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
+        ledger: Ledger = self._port
+        answer = ledger.claim(shard, batch)
+        if isinstance(answer, Refused):
+            return answer
+        seen = [Verdict.DUPLICATE if v is Verdict.AGAIN else v for v in answer.verdicts]
+        return replace(answer, verdicts=seen)
+
+
+class Confirming(_Wrapper):
+    """A ledger that confirms whatever it is asked."""
+
+    def confirm(self, _shard: Shard, _seal: str) -> bool:
+        return True
+
+
+class Unfenced(_Wrapper):
+    """A reader that gives a membership without a generation: Kafka then fences nobody."""
+
+    def __init__(self, port: Any, settings: Settings) -> None:
+        super().__init__(port)
+        self._never_joined = Consumer(
+            {"bootstrap.servers": settings.brokers, "group.id": settings.group}
+        )
+
+    def group_metadata(self) -> object:
+        return self._never_joined.consumer_group_metadata()
+
+
+def break_(kind: str, ports: Ports, settings: Settings) -> None:
+    """Break one port."""
+    broken: Any
+    if kind == "seen set":
+        ports.ledger = broken = SeenSet(ports.ledger)
+    elif kind == "no confirm":
+        ports.ledger = broken = Confirming(ports.ledger)
+    elif kind == "unfenced":
+        ports.reader = broken = Unfenced(ports.reader, settings)
+    else:
+        raise ValueError(kind)

@@ -1,0 +1,121 @@
+"""A worker that was stopped, and taken for dead, cannot settle what others have settled since."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Message
+
+from tests.integration.cluster import Cluster, Input, ids
+from tests.integration.copies import assert_exactly_once, with_copies
+from tests.integration.processes import Worker, fault, quick
+
+DISTINCT = 60
+
+
+@pytest.fixture
+def workers(
+    bootstrap_servers: str,
+    redis_url: str,
+    namespace: str,
+    topic: Callable[..., str],
+    tmp_path: Path,
+) -> Iterator[tuple[Worker, Worker]]:
+    """One that becomes a zombie, and one that takes over."""
+    settings = quick(bootstrap_servers, redis_url, namespace)
+    source, to = topic("orders", partitions=2), topic("receipts")
+    with (
+        Worker(settings, source, to, tmp_path / "zombie") as zombie,
+        Worker(settings, source, to, tmp_path / "other", slot=1) as other,
+    ):
+        yield zombie, other
+
+
+def stops_in_the_middle(zombie: Worker, port: str, method: str, when: str, call: int) -> None:
+    """Run a worker until it stops, with work in hand."""
+    zombie.start(fault(port, method, when, call, action="stop"))
+    zombie.await_note("fault")
+    (stop,) = zombie.notes("fault")
+    assert stop["held"] > 0
+    assert zombie.notes("Committed"), "it stopped before anything was settled"
+
+
+@pytest.mark.parametrize(
+    ("port", "method", "call"),
+    [
+        ("transactions", "begin", 3),  # handled, and nothing is open
+        ("transactions", "send_offsets", 3),  # produced
+        ("transactions", "commit", 3),  # all but committed
+    ],
+)
+def test_a_zombie_cannot_settle(
+    workers: tuple[Worker, Worker],
+    cluster: Cluster,
+    read_committed: Callable[[str], list[Message]],
+    namespace: str,
+    port: str,
+    method: str,
+    call: int,
+) -> None:
+    zombie, other = workers
+    inputs = with_copies(call, DISTINCT)
+    cluster.send(zombie.source, inputs)
+
+    stops_in_the_middle(zombie, port, method, "before", call)
+    other.start()
+    cluster.await_settled(namespace, zombie.source)
+    zombie.go_on()
+    # It notices, gives up what it held, and becomes a useful member again.
+    zombie.await_note("Aborted", len(zombie.notes("Aborted")) + 1)
+    late = [Input(f"late-{n}", n % 2) for n in range(20)]
+    cluster.send(zombie.source, late)
+    cluster.await_settled(namespace, zombie.source)
+    zombie.drain()
+    other.drain()
+
+    assert_exactly_once([*inputs, *late], read_committed(zombie.to))
+
+
+def test_a_zombie_that_nobody_fences_repeats_what_others_have_done(
+    workers: tuple[Worker, Worker],
+    cluster: Cluster,
+    read_committed: Callable[[str], list[Message]],
+    namespace: str,
+) -> None:
+    zombie, other = workers
+    zombie.broken = "unfenced"
+    inputs = with_copies(3, DISTINCT)
+    cluster.send(zombie.source, inputs)
+
+    stops_in_the_middle(zombie, "transactions", "begin", "before", 3)
+    before = len(zombie.notes("Committed"))
+    other.start()
+    cluster.await_settled(namespace, zombie.source)
+    zombie.go_on()
+    zombie.await_note("Committed", before + 1)
+
+    with pytest.raises(AssertionError, match="twice={'id-"):
+        assert_exactly_once(inputs, read_committed(zombie.to))
+
+
+def test_a_worker_that_slept_longer_than_its_transaction_may_last_goes_on(
+    workers: tuple[Worker, Worker],
+    cluster: Cluster,
+    read_committed: Callable[[str], list[Message]],
+    namespace: str,
+) -> None:
+    sleeper, _ = workers
+    inputs = with_copies(9, DISTINCT)
+    cluster.send(sleeper.source, inputs)
+
+    stops_in_the_middle(sleeper, "transactions", "commit", "before", 3)
+    open_until = sum(cluster.ends(sleeper.to).values())
+    settled = len(ids(read_committed(sleeper.to)))
+    # Reading to the very end waits until the broker has given the transaction up.
+    assert settled < open_until
+    sleeper.go_on()
+    cluster.await_settled(namespace, sleeper.source)
+    sleeper.drain()
+
+    assert_exactly_once(inputs, read_committed(sleeper.to))
+    assert sleeper.notes("ProducerRecreated")
