@@ -119,11 +119,11 @@ class Consume:
             AbortableError: The assignment changed: what was read of it before is void.
             RetriableError: A server is away.
         """
+        limit = self._pace.limit()
         self._go_back()
         if not self._shards:
             self._join()
         waiting = self._open()
-        limit = self._pace.limit()
         messages = self._reader.poll(limit, _OPEN_POLL if waiting else self._batch_wait)
         self._check_assignment()
         if not messages:
@@ -153,13 +153,9 @@ class Consume:
         Raises:
             AbortableError: The assignment changed meanwhile.
         """
-        deadline = time.monotonic() + seconds
         held = list(self._lanes)
         self._reader.pause(held)
-        while (left := deadline - time.monotonic()) > 0:
-            if self._reader.poll(1, min(left, _OPEN_POLL)):
-                raise AbortableError("a record came from a paused partition", "rebalance")
-            self._check_assignment()
+        self._poll_in_vain(seconds)
         self._reader.resume(held)
 
     def settled(self, lane: Lane, end: int, log_time: int) -> None:
@@ -211,6 +207,13 @@ class Consume:
             self._assignments = self._reader.assignments
             raise AbortableError("the group's assignment changed", "rebalance")
 
+    def _poll_in_vain(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self._reader.poll(1, min(left, _OPEN_POLL)):
+                raise AbortableError("a record came from a paused partition", "rebalance")
+            self._check_assignment()
+
     def _go_back(self) -> None:
         """Carry out a rewind that was asked for."""
         if self._rewind is None:
@@ -218,8 +221,8 @@ class Consume:
         reopen, hold = self._rewind
         assigned = self._reader.assigned()
         self._reader.pause(assigned)
-        if hold:
-            self.wait(hold)
+        self._rewind = (reopen, 0.0)  # a rebalance meanwhile does not make the wait longer
+        self._poll_in_vain(hold)
         self._rewind = None
         lanes = list(self._lanes.values())
         self._lanes = {}

@@ -49,7 +49,10 @@ def held(folder: Path) -> Iterator[None]:
         if not wait_until(lambda: _take(lock.fileno()), seconds=LOCK_SECONDS):
             raise DevStackError(f"{folder} is in use by another stack: name another folder")
         (folder / NOTE).unlink(missing_ok=True)  # a killed keeper left it
-        yield
+        try:
+            yield
+        finally:
+            (folder / NOTE).unlink(missing_ok=True)
 
 
 def is_held(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from tests.simulation.actor import Actor, Steps
 from tests.simulation.kafka import Record
 from tests.simulation.ledger import Recovery
 
-STRETCH = 2
+STRETCH = 1
 """How many offsets are put back in one call."""
 
 

@@ -39,9 +39,10 @@ class World:
         # The mix of this history.
         self.steps = 100 + self.below(300)
         self.stay = self.random.choice((0.3, 0.7, 0.9))
-        self.sleepy = self.random.choice((0.0, 0.04, 0.1))
+        self.sleepy = self.random.choice((0.0, 0.05, 0.1))
         self.lossy = self.random.choice((0.0, 0.0, 0.05, 0.15))
         self.faulty = self.random.choice((0.02, 0.04, 0.08))
+        self.postman = self.random.choice((0.01, 0.05))
         self.prompt = self.random.choice((0.1, 0.4))
         faults = (
             self._crash,
@@ -53,9 +54,8 @@ class World:
             self._flush,
             self._roll_back,
             self._roll_back,
-            self._deliver,
         )
-        self.faults = [fault for fault in faults if self.below(3)] or [self._flush]
+        self.faults = [fault for fault in faults if self.below(2)] or [self._flush]
 
     # --- what actors see ------------------------------------------------------------------
 
@@ -108,6 +108,8 @@ class World:
             self._hear(self._any())
         elif draw > 0.97:
             self._expire()
+        elif draw > 0.97 - self.postman:
+            self._deliver()
         else:
             self._act()
 
@@ -116,7 +118,7 @@ class World:
             busy = [w for w in self.live if not w.idle and w.asleep_until <= self.now]
             self.actor = self.random.choice(busy) if busy else self._any()
             if self.random.random() < self.sleepy:
-                self.actor.asleep_until = self.now + 20 + self.below(60)
+                self.actor.asleep_until = self.now + 20 + self.below(120)
         if self.actor.idle:
             self._hear(self.actor)
         try:
@@ -165,9 +167,7 @@ class World:
         self._rebalance()
         for _ in range(HEALED):
             draw = self.random.random()
-            if draw < 0.02:
-                self._deliver()
-            elif draw < 0.04:
+            if draw < 0.04:
                 self._evict()
             elif draw < 0.043:
                 self._time_out()
@@ -221,7 +221,12 @@ class World:
         self.ledger.flush()
 
     def _roll_back(self) -> None:
-        self.ledger.roll_back(self.below(len(self.ledger.past)))
+        states = len(self.ledger.past)
+        if self.below(2):  # lose the tail
+            index = max(0, states - 1 - self.below(8))
+        else:
+            index = self.below(states)
+        self.ledger.roll_back(index)
         self.tell("world", "rolls the ledger back to {}", self.ledger.state)
 
     def _deliver(self) -> None:
@@ -238,7 +243,7 @@ class World:
 
     def _log(self) -> list[list[Record]]:
         log = []
-        keys = 2 + self.below(6)
+        keys = 1 + self.below(6)
         for partition in range(2 + self.below(2)):
             offset, records = 0, []
             for _ in range(1 + self.below(6)):

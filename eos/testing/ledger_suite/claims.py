@@ -47,6 +47,13 @@ def the_owner_that_comes_back_with_another_payload_is_handled_again(rig: Rig) ->
     expect(desk.verdicts(0, 0, Rec("a", "other")), [AGAIN], "the very position")
 
 
+def the_owner_that_comes_back_still_owns_its_key(rig: Rig) -> None:
+    desk = Desk.opened(rig)
+    for _ in range(3):
+        desk.verdicts(0, 0, Rec("a"))
+    expect(desk.verdicts(1, 0, Rec("a")), [DUPLICATE], "a copy, after three attempts")
+
+
 def a_copy_at_another_position_is_a_duplicate_and_names_its_owner(rig: Rig) -> None:
     desk = Desk.opened(rig)
     desk.verdicts(0, 0, Rec("x"), Rec("a"))
@@ -239,6 +246,7 @@ def after_a_loss_the_newest_epoch_heard_of_fences_older_ones(rig: Rig) -> None:
 EXERCISES: tuple[Exercise, ...] = (
     a_key_without_owner_is_fresh_and_its_position_becomes_the_owner,
     the_owner_that_comes_back_is_handled_again,
+    the_owner_that_comes_back_still_owns_its_key,
     the_owner_that_comes_back_with_another_payload_is_handled_again,
     a_copy_at_another_position_is_a_duplicate_and_names_its_owner,
     a_copy_in_the_same_batch_is_a_duplicate,
