@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eos.devstack import DevStack, DevStackError, keeper
+from eos.devstack import DevStack, DevStackError, keeper, topics
 
 Folder = Annotated[Path, typer.Option(help="Where data and logs are kept.")]
 Brokers = Annotated[int, typer.Option(help="How many Kafka brokers: 1 or 3.")]
@@ -67,10 +67,28 @@ def status(folder: Folder = FOLDER) -> None:
         raise typer.Exit(1)
 
 
+@dev.command()
+def topic(
+    names: Annotated[list[str], typer.Argument(help="What to call them.")],
+    partitions: Annotated[int, typer.Option(min=1, help="How many partitions each.")] = 4,
+    folder: Folder = FOLDER,
+) -> None:
+    """Create topics on what runs in this folder."""
+    with _clear_errors():
+        kept = keeper.find(folder)
+        if not kept:
+            raise DevStackError(f"Nothing runs in {folder}: start it with eos dev up")
+        for name, made in topics.create(kept.stack.bootstrap_servers, names, partitions).items():
+            typer.echo(f"{name}: {'created' if made else 'exists already'}")
+
+
 def _show(stack: DevStack) -> None:
     typer.echo(f"Kafka  {stack.bootstrap_servers}")
     typer.echo(f"Redis  {stack.redis_url}")
     typer.echo(f"Logs   {stack.folder / 'logs'}")
+    typer.echo("For eos apps:")
+    typer.echo(f"export EOS_BROKERS={stack.bootstrap_servers} EOS_LEDGER={stack.redis_url}")
+    typer.echo("For tests and the demo, to use these servers instead of starting some:")
     typer.echo(
         f"export EOS_BOOTSTRAP_SERVERS={stack.bootstrap_servers} EOS_REDIS_URL={stack.redis_url}"
     )

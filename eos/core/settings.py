@@ -185,9 +185,9 @@ def _name_faults(settings: Settings) -> list[str]:
 def _server_faults(settings: Settings) -> list[str]:
     faults = []
     if not settings.brokers or not all(":" in b for b in settings.brokers.split(",")):
-        faults.append(f"brokers={settings.brokers!r}: write host:port, several with commas")
+        faults.append(f"brokers={settings.brokers!r}: write host:port,host:port or set EOS_BROKERS")
     if not settings.ledger.startswith(_LEDGERS):
-        faults.append(f"ledger={settings.ledger!r}: write redis://host:port/0, or memory: in tests")
+        faults.append(f"ledger={settings.ledger!r}: write redis://host:port/0 or set EOS_LEDGER")
     return faults
 
 

@@ -107,7 +107,8 @@ class Settle:
         """Give up what is pending; it will be read again."""
         self._transactions.abort()
         cause = error.cause if isinstance(error, AbortableError) else "server_away"
-        self._emit(Aborted(cause, self._records, str(error)))
+        if self._records or cause != "rebalance":  # one without work is no news
+            self._emit(Aborted(cause, self._records, str(error)))
         self._clear()
 
     def close(self) -> None:

@@ -5,8 +5,8 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
-from eos.core import rules
 from eos.core.ports import Assertion, Claimed, Claims, Recovery, Refused, Taken
 from eos.core.record import Shard
 from eos.core.rules import Owner, Verdict
@@ -16,7 +16,7 @@ from eos.stores.memory.ledger import MemoryLedger
 class _Retold(MemoryLedger):
     """Decides rightly, and tells one verdict in place of another."""
 
-    told: Mapping[Verdict, Verdict] = {}
+    told: ClassVar[Mapping[Verdict, Verdict]] = {}
 
     def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
         answer = super().claim(shard, batch)
@@ -28,19 +28,19 @@ class _Retold(MemoryLedger):
 class SeenSet(_Retold):
     """Whatever was seen is a duplicate: a crash after the claim loses the record."""
 
-    told = {Verdict.AGAIN: Verdict.DUPLICATE}
+    told: ClassVar = {Verdict.AGAIN: Verdict.DUPLICATE}
 
 
 class IgnoresFingerprint(_Retold):
     """The key alone makes a duplicate: another event under the same key is dropped."""
 
-    told = {Verdict.CONFLICT: Verdict.DUPLICATE}
+    told: ClassVar = {Verdict.CONFLICT: Verdict.DUPLICATE}
 
 
 class SuppressesConflictsAsFresh(_Retold):
     """Another payload is another event: the owner's key counts for nothing."""
 
-    told = {Verdict.CONFLICT: Verdict.FRESH}
+    told: ClassVar = {Verdict.CONFLICT: Verdict.FRESH}
 
 
 class UnlocksOnTakeOver(MemoryLedger):
@@ -259,9 +259,11 @@ class PutsBackOverOwners(MemoryLedger):
 
 
 class FencesNobody(MemoryLedger):
+    """Gives epochs out, and never looks at them."""
+
     def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
-        ahead = rules.next_epoch(0, 2**52)
-        return super().claim(shard, [dataclasses.replace(c, epoch=ahead) for c in batch])
+        self._state(shard).epochs.clear()
+        return super().claim(shard, batch)
 
 
 CAUGHT_BY: dict[type[MemoryLedger], str] = {

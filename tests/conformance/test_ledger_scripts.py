@@ -30,7 +30,7 @@ def property_on(redis_url: str, number: int, examples: int, **more: object) -> C
 
 
 def test_the_scripts_answer_as_the_rules_do(redis_url: str) -> None:
-    print(f"EOS_SEED={SEED}")
+    print(f"EOS_SEED={SEED}")  # noqa: T201 - for who reads a failure
     property_on(redis_url, SEED, 150)()
 
 

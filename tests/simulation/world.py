@@ -37,7 +37,7 @@ class World:
         if self.below(8):
             self.ledger.state.seal = Seal(self.ledger.identity, 0)
         # The mix of this history.
-        self.steps = 100 + self.below(300)
+        self.steps = 150 + self.below(450)
         self.stay = self.random.choice((0.3, 0.7, 0.9))
         self.sleepy = self.random.choice((0.0, 0.05, 0.1))
         self.lossy = self.random.choice((0.0, 0.0, 0.05, 0.15))

@@ -1,0 +1,202 @@
+"""Calls to a ledger whose arguments fit any state it may be in: they are relative to it."""
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeVar
+
+from eos.core.ports import Assertion, Claimed, Claims, Ledger, Recovery
+from eos.core.record import Shard
+from eos.testing.ledger_suite import Rig
+from eos.testing.ledger_suite.desk import BASE, GENERATION, WINDOW, digest
+
+PARTITIONS = 3
+KEYS = 520
+
+_T = TypeVar("_T")
+
+
+class Stretch(NamedTuple):
+    """Records of one partition; where they stand is relative to what is claimed there."""
+
+    partition: int
+    back: int
+    keys: list[int]
+    payload: int
+    times: list[int]
+    gap: int
+
+
+@dataclass
+class Side:
+    """One of two ledgers that get the same calls, and what it handed out, newest first."""
+
+    rig: Rig
+    shard: Shard
+    epochs: dict[int, list[int]] = field(default_factory=dict)
+    seals: list[str] = field(default_factory=list)
+    recoveries: list[Recovery] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ledger: Ledger = self.rig.ledger(window=WINDOW, generation=GENERATION)
+
+    def take(self, partitions: Sequence[int]) -> object:
+        taken = self.ledger.take(self.shard, partitions)
+        for p in partitions:
+            self.epochs.setdefault(p, [0]).insert(0, taken[p].epoch)
+        grown = [self.epochs[p][0] > self.epochs[p][1] for p in partitions]
+        return [(p, taken[p].claimed, taken[p].floor) for p in taken], grown
+
+    def claims(self, stretch: Stretch, start: int, unsettled: int = 0, stale: int = 0) -> Claims:
+        p, n = stretch.partition, len(stretch.keys)
+        times = itertools.islice(itertools.cycle(stretch.times), n)
+        return Claims(
+            partition=p,
+            epoch=nth(self.epochs.get(p, [0]), stale),
+            frontier=max(0, start + n - unsettled),
+            start=start,
+            end=start + n + stretch.gap,
+            offsets=list(range(start, start + n)),
+            digests=[digest(None if k < 0 else str(k)) for k in stretch.keys],
+            fingerprints=[stretch.payload] * n,
+            times=[BASE + t for t in times],
+        )
+
+    def claim(self, batch: Sequence[Claims]) -> object:
+        answer = self.ledger.claim(self.shard, batch)
+        if not isinstance(answer, Claimed):
+            return answer
+        if answer.seal not in self.seals:
+            self.seals.insert(0, answer.seal)
+        return answer.verdicts, answer.owners, self.seals.index(answer.seal)
+
+    def lock(self, token: str, seconds: float = 60) -> object:
+        recovery = self.ledger.lock(self.shard, token, seconds)
+        if recovery is None:
+            return None
+        self.recoveries.insert(0, recovery)
+        return recovery.sealed, dict(recovery.claimed)
+
+    def reassert(self, recovery: Recovery, stretch: Stretch, start: int) -> bool:
+        told = self.claims(stretch, start)
+        lists = (told.offsets, told.digests, told.fingerprints, told.times)
+        assertion = Assertion(told.partition, told.end, *lists)
+        return self.ledger.reassert(self.shard, recovery, assertion)
+
+    def recover(self, frontiers: Mapping[int, int]) -> bool:
+        recovery = self.ledger.lock(self.shard, "a", 60) or self.ledger.lock(self.shard, "b", 60)
+        return recovery is not None and self.ledger.open(self.shard, recovery, frontiers)
+
+    def fall(self, *, keeps_data: bool) -> None:
+        (self.rig.restart if keeps_data else self.rig.lose)()
+
+    def everything(self) -> list[object]:
+        """Give all that the ledger knows, by asking: owners from a partition that is new."""
+        every = Stretch(PARTITIONS, 0, list(range(KEYS)), 0, [9 * GENERATION], 0)
+        return [
+            self.recover({PARTITIONS: 0}),
+            self.take(range(PARTITIONS)),
+            self.ledger.advance(self.shard, {}, PARTITIONS),
+            self.claim([self.claims(every, 0, 1000)]),
+        ]
+
+
+class Call(Protocol):
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:
+        """Make the call; give the answer without what may differ between servers."""
+
+
+class Take(NamedTuple):
+    partitions: list[int]
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:  # noqa: ARG002
+        return side.take(self.partitions)
+
+
+class Claim(NamedTuple):
+    stretches: list[Stretch]
+    unsettled: int
+    stale: int
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:
+        return side.claim(
+            [side.claims(s, at(s, claimed), self.unsettled, self.stale) for s in self.stretches]
+        )
+
+
+class Confirm(NamedTuple):
+    seal: int
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:  # noqa: ARG002
+        return side.ledger.confirm(side.shard, nth(side.seals or ["none"], self.seal))
+
+
+class Lock(NamedTuple):
+    token: str
+    expires: bool
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:  # noqa: ARG002
+        told = side.lock(self.token, 0.001 if self.expires else 60)
+        if self.expires:
+            time.sleep(0.004)
+        return told
+
+
+class Recover(NamedTuple):
+    stretches: list[Stretch]
+    frontiers: dict[int, int]
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:
+        told = side.lock("a") or side.lock("b")
+        recovery = side.recoveries[0]
+        put_back = [side.reassert(recovery, s, at(s, claimed)) for s in self.stretches]
+        return told, put_back, side.ledger.open(side.shard, recovery, self.frontiers)
+
+
+class Late(NamedTuple):
+    """A recovery that goes on after the server fell, or after the lock was lost."""
+
+    recovery: int
+    falls: bool
+    keeps_data: bool
+    stretch: Stretch
+    frontiers: dict[int, int]
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:
+        told = side.lock("a")
+        if self.falls:
+            side.fall(keeps_data=self.keeps_data)
+        late = nth(side.recoveries, self.recovery)
+        put_back = side.reassert(late, self.stretch, at(self.stretch, claimed))
+        return told, put_back, side.ledger.open(side.shard, late, self.frontiers)
+
+
+class Advance(NamedTuple):
+    tellings: list[dict[int, int]]
+    partitions: int
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:  # noqa: ARG002
+        return [
+            side.ledger.advance(
+                side.shard, {p: BASE + t for p, t in times.items()}, self.partitions
+            )
+            for times in self.tellings
+        ]
+
+
+class Fall(NamedTuple):
+    keeps_data: bool
+    recovers: bool
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:  # noqa: ARG002
+        side.fall(keeps_data=self.keeps_data)
+        return self.recovers and side.recover({})
+
+
+def nth(things: Sequence[_T], n: int) -> _T:
+    return things[min(n, len(things) - 1)]
+
+
+def at(stretch: Stretch, claimed: Mapping[int, int]) -> int:
+    return max(0, claimed.get(stretch.partition, 0) - stretch.back)
