@@ -104,7 +104,8 @@ class KafkaTransactions:
             raise AbortableError(f"a message was not delivered: {failed}", "transaction")
         asked = time.monotonic()
         try:
-            self._producer.commit_transaction()
+            # With its default time-out it would wait for an answer that was lost, for ever.
+            self._producer.commit_transaction(self._timeout)
         except KafkaException as error:
             known = self._failed(error.args[0], "commit")
             if isinstance(known, AbortableError | FencedError):
@@ -151,7 +152,9 @@ class KafkaTransactions:
         if again:
             self._drop()
         with translating("make a Kafka producer"):
-            self._producer = self._make(self._conf, logger=self._log, on_delivery=self._delivered)
+            self._producer = self._make(
+                self._conf, logger=self._log, on_delivery=self._delivered, error_cb=_errored
+            )
         self._supervisor.see(Seen.CREATED)
         try:
             self._call("initialise transactions", self._producer.init_transactions, _INIT_TIMEOUT)
@@ -200,6 +203,14 @@ class KafkaTransactions:
     def _delivered(self, error: KafkaError | None, _message: Any) -> None:
         if error is not None and self._undelivered is None:
             self._undelivered = error
+
+
+def _errored(error: KafkaError) -> None:
+    """Log what the client tells unasked. Without this, `poll` and `flush` would raise it.
+
+    What it means for a transaction shows in the call that it concerns.
+    """
+    CLIENT_LOG.info("producer: %s", error.str())
 
 
 class _Watch(logging.Handler):
