@@ -1,6 +1,7 @@
 """Settings → a ready line. The only module that knows every adapter."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from eos.claim import Claim
@@ -93,6 +94,7 @@ def line(settings: Settings, steps: Sequence[Step], ports: Ports, emit: Emit) ->
         ledger=ports.ledger,
         shard=shard,
         sources=[step.source for step in steps],
+        targets=[step.to for step in steps if step.to is not None],
         own_topics=[settings.dead_letters],
         batch_records=settings.batch_records,
         batch_wait=duration(settings.batch_wait),
@@ -121,7 +123,8 @@ def line(settings: Settings, steps: Sequence[Step], ports: Ports, emit: Emit) ->
     settle = Settle(
         transactions=ports.transactions,
         consume=consume,
-        confirm=claim.confirm,
+        claim=claim,
+        executor=ThreadPoolExecutor(1, thread_name_prefix="settle"),
         interval=duration(settings.commit_interval),
         limit=settings.batch_records * TRANSACTION_BATCHES,
         emit=emit,

@@ -54,7 +54,7 @@ class Line:
             self._attempt(self.settle.prepare)
             while not stopping():
                 self._attempt(self.turn)
-            self._attempt(self.settle.settle)
+            self._attempt(self.settle.finish)
         finally:
             self.settle.close()
             self.consume.close()
@@ -65,7 +65,6 @@ class Line:
         claimed = self.claim(batch)
         handled = self.handle(claimed)
         if self.settle(handled):
-            self.claim.forget()
             self._failures = 0
         self.window.advance()
 
@@ -77,8 +76,8 @@ class Line:
 
     def _start_over(self, error: AbortableError | RetriableError) -> None:
         """Give up what is pending and rewind to the frontier, after a pause if it is not new."""
-        self.settle.drop(error)
-        self.claim.forget()
+        error = self.settle.drop(error)
+        self.claim.release_seals()
         if isinstance(error, AbortableError) and error.cause == "rebalance":
             self.consume.rewind(reopen=False)
             return

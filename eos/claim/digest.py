@@ -1,6 +1,5 @@
 """Idempotency key → digest, payload → fingerprint: what a ledger is told of a record."""
 
-from collections.abc import Iterable
 from hashlib import blake2b
 from zlib import crc32
 
@@ -33,19 +32,6 @@ class Digest:
         state.update(key)
         return state.digest()
 
-    def many(self, keys: Iterable[bytes | None]) -> list[bytes]:
-        """Give the digests of a batch, in order; b"" for a record that has no key (None)."""
-        begin = self._begin
-        digests = []
-        for key in keys:
-            if key is None:
-                digests.append(b"")
-            else:
-                state = begin()
-                state.update(key)
-                digests.append(state.digest())
-        return digests
-
 
 def fingerprint(value: bytes | None) -> int:
     """Give the 32-bit fingerprint of a payload, which tells a re-send from a conflict.
@@ -56,11 +42,6 @@ def fingerprint(value: bytes | None) -> int:
         value: The payload; a tombstone (None) is another payload than an empty one.
     """
     return _NO_PAYLOAD if value is None else crc32(value)
-
-
-def fingerprints(values: Iterable[bytes | None]) -> list[int]:
-    """Give the fingerprints of a batch, in order."""
-    return [_NO_PAYLOAD if value is None else crc32(value) for value in values]
 
 
 def _short(scope: bytes) -> bytes:

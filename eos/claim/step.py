@@ -17,6 +17,9 @@ Recover = Callable[[str, str, Mapping[int, int]], None]
 """Rebuilds the ledger of a topic from the log: its name, the cause, and where the reading of
 partitions began that the group may never have settled anything of."""
 
+Seals = dict[str, tuple[Shard, str]]
+"""By topic, the shard and the seal under which records were claimed."""
+
 
 class Claim:
     """The second step of the line.
@@ -44,7 +47,7 @@ class Claim:
         self._missing_key = settings.missing_key
         self._conflict = settings.conflict
         self._emit = emit
-        self._sealed: dict[str, tuple[Shard, str]] = {}
+        self._sealed: Seals = {}
 
     def __call__(self, batch: list[Slice]) -> list[Slice]:
         """Leave in each slice the records to be handled, and those to be rejected.
@@ -58,17 +61,18 @@ class Claim:
             self._claim(topic, [s for s in batch if s.lane.partition[0] == topic])
         return batch
 
-    def forget(self) -> None:
-        """Forget the seals of claims that were settled or given up."""
-        self._sealed.clear()
+    def release_seals(self) -> Seals:
+        """Give the seals of all claims since the last call, and forget them."""
+        seals, self._sealed = self._sealed, {}
+        return seals
 
-    def confirm(self) -> None:
-        """See that every seal is still the one that pending claims were made under.
+    def confirm(self, seals: Seals) -> None:
+        """See that every seal is still the one that claims were made under.
 
         Raises:
             AbortableError: One is not: claims may be lost, and a copy handled by somebody else.
         """
-        for topic, (shard, seal) in self._sealed.items():
+        for topic, (shard, seal) in seals.items():
             if not self._ledger.confirm(shard, seal):
                 raise AbortableError(f"the ledger of {topic} was re-sealed", "ledger_resealed")
 

@@ -72,6 +72,7 @@ class Consume:
         ledger: Gives out epochs.
         shard: Names the shard of a topic id.
         sources: The topics to read.
+        targets: The topics that steps publish to by default; they must exist.
         own_topics: Topics of eos itself, made at start.
         batch_records: At most this many records are read at once.
         batch_wait: At most this many seconds are waited for them.
@@ -91,6 +92,7 @@ class Consume:
         ledger: Ledger,
         shard: Callable[[str], Shard],
         sources: Sequence[str],
+        targets: Sequence[str],
         own_topics: Sequence[str],
         batch_records: int,
         batch_wait: float,
@@ -101,6 +103,7 @@ class Consume:
         self._ledger = ledger
         self._shard = shard
         self._sources = sources
+        self._targets = targets
         self._own_topics = own_topics
         self._pace = Pace(batch_records)
         self._batch_wait = batch_wait
@@ -158,9 +161,12 @@ class Consume:
         self._poll_in_vain(seconds)
         self._reader.resume(held)
 
+    def unpin(self) -> None:
+        """Begin a new transaction: the next batch pins the membership anew."""
+        self.membership = None
+
     def settled(self, lane: Lane, end: int, log_time: int) -> None:
         """Move a lane's frontier on, after its transaction committed."""
-        self.membership = None
         lane.frontier = end
         lane.time = log_time
 
@@ -197,6 +203,8 @@ class Consume:
 
     def _join(self) -> None:
         described = {topic: self._topics.describe(topic) for topic in self._sources}
+        for topic in self._targets:
+            self._topics.describe(topic)  # a wrong name shall show now, not as a time-out
         self._topics.ensure(self._own_topics)
         self._reader.subscribe(self._sources)
         self._partition_counts = {topic: count for topic, (_, count) in described.items()}

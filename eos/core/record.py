@@ -1,10 +1,13 @@
 """What travels along the line: positions, records, and what a handler sends."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from eos.core.errors import HandlerError
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 Headers = list[tuple[str, bytes]]
 
@@ -157,7 +160,7 @@ class Send:
         headers: dict[str, bytes | str] | Sequence[tuple[str, bytes | str]] | None = None,
     ) -> None:
         self.value = _bytes(value, "value")
-        self.topic = topic if topic is None else _name(topic, "topic")
+        self.topic = topic if topic is None else _topic(topic)
         self.key = _bytes(key, "key")
         self.headers = _header_list(headers) if headers else []
 
@@ -171,6 +174,12 @@ def _header_list(
 ) -> Headers:
     pairs = headers.items() if isinstance(headers, dict) else headers
     return [(_name(name, "header's name"), _bytes(value, "header") or b"") for name, value in pairs]
+
+
+def _topic(name: str) -> str:
+    if not isinstance(name, str) or not _TOPIC.fullmatch(name):
+        raise HandlerError(f"{name!r} is no topic name: give letters, digits, '.', '_' or '-'")
+    return name
 
 
 def _name(name: str, what: str) -> str:

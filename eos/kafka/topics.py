@@ -38,7 +38,8 @@ class KafkaTopics:
                     f"topic {topic!r} does not exist: create it, or correct its name"
                 ) from error
             raise translated(error.args[0], f"describe topic {topic!r}") from error
-        return str(found.topic_id), len(found.partitions)
+        # In the form that Kafka's own tools print, which has no slashes.
+        return str(found.topic_id).replace("+", "-").replace("/", "_"), len(found.partitions)
 
     def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where partitions end now, open transactions included, in one request."""

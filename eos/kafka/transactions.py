@@ -44,7 +44,7 @@ class KafkaTransactions:
         self._producer: Any = None
         self._open = False
         self._began = 0.0
-        self._undelivered: KafkaError | None = None
+        self._undelivered = ""
         self._id = conf["transactional.id"]
         self._timeout = conf["transaction.timeout.ms"] / 1000
         self._slow = conf["socket.timeout.ms"] / 2000
@@ -60,12 +60,12 @@ class KafkaTransactions:
 
     def begin(self) -> None:
         """Begin a transaction, with a new producer if the last one is tainted."""
-        if self._producer is not None:
+        if self._supervisor.state is State.READY:
             # Its log, and the reports of what an abort purged, belong to what is over.
-            self._producer.poll(0)
+            self._serve(0)
         self.prepare()
         self._began = time.monotonic()
-        self._undelivered = None
+        self._undelivered = ""
         self._call("begin", self._producer.begin_transaction)
         self._open = True
 
@@ -79,7 +79,7 @@ class KafkaTransactions:
             except BufferError as error:
                 if time.monotonic() - self._began > self._timeout:
                     raise AbortableError("the send queue stays full", "transaction") from error
-                self._producer.flush(_FULL_FLUSH)
+                self._serve(_FULL_FLUSH)
             except KafkaException as error:
                 raise AbortableError(f"produce to {topic}: {error}", "transaction") from error
             else:
@@ -99,8 +99,9 @@ class KafkaTransactions:
     def commit(self) -> bool:
         """Commit; False if nobody can say yet whether it is committed."""
         # Whatever was not delivered must show before EndTxn, not behind it.
-        if self._producer.flush(self._timeout) or self._undelivered is not None:
-            failed = self._undelivered.str() if self._undelivered else "time-out"
+        left = self._serve(self._timeout + 1)  # a message is given up after the time-out
+        if left or self._undelivered:
+            failed = self._undelivered or f"{left} messages are still under way"
             raise AbortableError(f"a message was not delivered: {failed}", "transaction")
         asked = time.monotonic()
         try:
@@ -128,10 +129,12 @@ class KafkaTransactions:
         if self._supervisor.state is not State.READY:
             return
         try:
-            self._producer.flush(_FULL_FLUSH)
+            self._serve(_FULL_FLUSH)
             self._producer.abort_transaction(_CALL_TIMEOUT)
         except KafkaException as error:
             self._failed(error.args[0], "abort")
+            self._supervisor.see(Seen.INDEFINITE)
+        except AbortableError:
             self._supervisor.see(Seen.INDEFINITE)
 
     def settle_unknown(self) -> None:
@@ -170,6 +173,14 @@ class KafkaTransactions:
         self._producer = None
         self._open = False
 
+    def _serve(self, seconds: float) -> int:
+        """Serve reports and the log until nothing is under way; give how much still is."""
+        try:
+            return int(self._producer.flush(seconds))
+        except KafkaException as error:
+            # Fatal errors come out of here, too, whatever callback there is.
+            raise self._failed(error.args[0], "serve the producer") from error
+
     def _call(self, doing: str, function: Callable[..., Any], *arguments: Any) -> None:
         try:
             function(*arguments)
@@ -200,9 +211,9 @@ class KafkaTransactions:
             "each process an instance of its own (EOS_INSTANCE)"
         )
 
-    def _delivered(self, error: KafkaError | None, _message: Any) -> None:
-        if error is not None and self._undelivered is None:
-            self._undelivered = error
+    def _delivered(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None and not self._undelivered:
+            self._undelivered = f"to topic {message.topic()!r}: {error.str()}"
 
 
 def _errored(error: KafkaError) -> None:

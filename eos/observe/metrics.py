@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -48,6 +49,18 @@ _Child = Callable[[float], None]
 _made: WeakKeyDictionary[CollectorRegistry, dict[str, _Family]] = WeakKeyDictionary()
 
 
+@dataclass(slots=True)
+class _Work:
+    """What was claimed, and not settled yet."""
+
+    claims: list[Claimed] = field(default_factory=list)
+    dead_letters: list[DeadLettered] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        return sum(sum(claimed.verdicts.values()) for claimed in self.claims)
+
+
 class Metrics:
     """Listens to one line. Belongs to the line's thread.
 
@@ -61,9 +74,7 @@ class Metrics:
         self._families = _families(REGISTRY if registry is None else registry)
         # `labels()` costs more than the increment itself, so each child is asked for once.
         self._children: dict[tuple[str, ...], _Child] = {}
-        self._pending: list[Claimed] = []
-        self._dead_letters: list[DeadLettered] = []
-        self._committing = False
+        self._pending, self._committing = _Work(), _Work()
         self._topics: set[str] = set()
         for name, instrument in CATALOGUE.items():
             if instrument.labels == ("group",):
@@ -79,7 +90,7 @@ class Metrics:
             case Claimed():
                 self._claimed(event)
             case Committing():
-                self._set_committing(committing=True)
+                self._begin()
             case Committed():
                 self._committed(event)
             case Aborted():
@@ -93,7 +104,7 @@ class Metrics:
             case Retried(topic=topic):
                 self._tell("eos_handler_retries_total", 1, topic)
             case DeadLettered():
-                self._dead_letters.append(event)
+                self._pending.dead_letters.append(event)
             case Waiting(on=on):
                 self._tell("eos_waits_total", 1, _word(on))
             case Assigned(partitions=partitions):
@@ -112,7 +123,7 @@ class Metrics:
 
     def _claimed(self, event: Claimed) -> None:
         self._know(event.topic)
-        self._pending.append(event)
+        self._pending.claims.append(event)
         self._tell(IN_FLIGHT, self._in_flight())
         for verdict, count in event.verdicts.items():
             self._tell("eos_records_total", count, event.topic, verdict.value)
@@ -123,12 +134,14 @@ class Metrics:
         self._tell("eos_transactions_total", 1, outcome)
         self._tell("eos_outputs_total", event.outputs)
         self._tell("eos_transaction_duration_seconds", event.seconds)
-        self._tell("eos_transaction_records", self._in_flight())
-        for claimed in self._pending:
+        self._tell("eos_transaction_records", self._committing.records)
+        for claimed in self._committing.claims:
             self._settled(claimed)
-        for letter in self._dead_letters:
+        for letter in self._committing.dead_letters:
             self._tell("eos_dead_letters_total", 1, letter.topic, _word(letter.reason))
-        self._nothing_pending()
+        self._committing = _Work()
+        self._tell(IN_FLIGHT, self._in_flight())
+        self._tell(COMMITTING, 0)
 
     def _settled(self, claimed: Claimed) -> None:
         for verdict, count in claimed.verdicts.items():
@@ -144,10 +157,12 @@ class Metrics:
 
     def _aborted(self, event: Aborted) -> None:
         self._tell("eos_aborts_total", 1, _word(event.cause))
-        if self._committing:
+        if self._committing.claims:
             self._tell("eos_transactions_total", 1, "aborted")
         self._tell("eos_records_given_back_total", self._in_flight())
-        self._nothing_pending()
+        self._pending, self._committing = _Work(), _Work()
+        self._tell(IN_FLIGHT, 0)
+        self._tell(COMMITTING, 0)
 
     def _recovered(self, event: Recovered) -> None:
         self._tell("eos_recoveries_total", 1, event.topic, _word(event.cause))
@@ -155,17 +170,12 @@ class Metrics:
         self._tell("eos_recovery_duration_seconds", event.seconds)
 
     def _in_flight(self) -> int:
-        return sum(sum(claimed.verdicts.values()) for claimed in self._pending)
+        return self._pending.records + self._committing.records
 
-    def _nothing_pending(self) -> None:
-        self._pending.clear()
-        self._dead_letters.clear()
-        self._tell(IN_FLIGHT, 0)
-        self._set_committing(committing=False)
-
-    def _set_committing(self, *, committing: bool) -> None:
-        self._committing = committing
-        self._tell(COMMITTING, int(committing))
+    def _begin(self) -> None:
+        """What was pending is in a transaction now, and other work becomes pending."""
+        self._pending, self._committing = _Work(), self._pending
+        self._tell(COMMITTING, 1)
 
     def _know(self, topic: str) -> None:
         """Show a topic's series at zero: `rate` cannot see the step from nothing to one."""

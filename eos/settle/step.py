@@ -1,30 +1,71 @@
 """Settles what was handled: begin, produce, send offsets, confirm, commit.
 
-The order is the promise. No handler runs inside an open transaction. The ledger is asked once
-more after the offsets were sent: a seal that changed since the claim means that claims may have
-been lost, and that somebody else may have handled a copy.
+The order is the promise (`_begin`, `_commit`). No handler runs inside the transaction of its own
+records. The ledger is asked once more after the offsets were sent: a seal that changed since the
+claim means that claims may have been lost, and that somebody else may have handled a copy.
+
+A transaction ends beside the line, while the next records are read, claimed and handled;
+one at a time. Its outcome is collected by the line, in the line's thread.
 """
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
 
+from eos.claim.step import Claim, Seals
 from eos.consume.step import Consume, Lane
-from eos.core.errors import AbortableError, EosError, RetriableError
+from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Aborted, Committed, Committing, Emit
 from eos.core.ports import Partition, Transactions
 from eos.handle.step import Handled
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction settles.
+
+    Attributes:
+        handled: Slices that went through the handler, in the order of reading.
+        membership: The group membership under which the first of them was read.
+        due: When it is to be settled, monotonic seconds.
+        seals: The seals under which its claims were made.
+        began: When its transaction was begun, monotonic seconds.
+    """
+
+    membership: object
+    due: float
+    handled: list[Handled] = field(default_factory=list)
+    seals: Seals = field(default_factory=dict)
+    began: float = 0.0
+
+    @property
+    def records(self) -> int:
+        """How many records were read for it, the suppressed ones included."""
+        return sum(handled.slice.read for handled in self.handled)
+
+    @property
+    def outputs(self) -> int:
+        """How many messages it publishes."""
+        return sum(len(handled.outputs) for handled in self.handled)
+
+    @property
+    def ends(self) -> dict[Partition, int]:
+        """The frontier of each partition once it is settled."""
+        return {h.slice.lane.partition: h.slice.end for h in self.handled}
 
 
 class Settle:
     """The fourth step of the line.
 
     Args:
-        transactions: The transactional producer.
+        transactions: The transactional producer; used by one transaction at a time.
         consume: Whose frontiers are moved on.
-        confirm: Sees that the seals of the claims still hold.
+        claim: Sees that the seals of the claims still hold.
+        executor: Where transactions are committed.
         interval: At most this many seconds are handled before they are settled.
         limit: At most this many records.
-        emit: Told of outcomes.
+        emit: Told of outcomes, in the line's thread.
         clock: Monotonic seconds.
     """
 
@@ -33,7 +74,8 @@ class Settle:
         *,
         transactions: Transactions,
         consume: Consume,
-        confirm: Callable[[], None],
+        claim: Claim,
+        executor: Executor,
         interval: float,
         limit: int,
         emit: Emit,
@@ -41,81 +83,124 @@ class Settle:
     ) -> None:
         self._transactions = transactions
         self._consume = consume
-        self._confirm = confirm
+        self._claim = claim
+        self._executor = executor
         self._interval = interval
         self._limit = limit
         self._emit = emit
         self._clock = clock
-        self._pending: list[Handled] = []
-        self._membership: object = None
-        self._records = 0
-        self._due = 0.0
+        self._pending: Batch | None = None
+        self._committing: tuple[Batch, Future[bool]] | None = None
+        self._failed = 0
 
     def prepare(self) -> None:
         """End what a predecessor left open, before anybody waits for it."""
         self._transactions.prepare()
 
     def __call__(self, handled: list[Handled]) -> bool:
-        """Take what was handled, and settle if it is time.
+        """Take what was handled, begin to settle if it is time, and collect what is settled.
 
         Returns:
-            True if something was settled.
-        """
-        if handled and not self._pending:
-            self._membership = self._consume.membership
-            self._due = self._clock() + self._interval
-        self._pending += handled
-        self._records += sum(h.slice.read for h in handled)
-        if self._pending and (self._clock() >= self._due or self._records >= self._limit):
-            self.settle()
-            return True
-        return False
-
-    def settle(self) -> None:
-        """Settle what is pending, in one transaction.
+            True if a transaction was found committed.
 
         Raises:
-            AbortableError: It was not settled: rewind.
+            AbortableError: One was not: rewind.
             RetriableError: A server is away: rewind, and wait.
             FencedError: Another process has this transactional id.
         """
-        if not self._pending:
-            return
-        began = self._clock()
-        outputs = [output for handled in self._pending for output in handled.outputs]
-        lanes = {h.slice.lane.partition: h for h in self._pending}
-        offsets = {partition: h.slice.end for partition, h in lanes.items()}
-        self._emit(Committing(self._records))
+        if handled:
+            pending = self._pending
+            if pending is None:
+                due = self._clock() + self._interval
+                pending = self._pending = Batch(self._consume.membership, due)
+            pending.handled += handled
+        if self._is_due():
+            collected = self._collect()  # one at a time
+            self._begin()
+            return collected
+        return self._collect() if self._is_done() else False
 
-        self._transactions.begin()
-        for output in outputs:
-            self._transactions.produce(*output)
-        self._transactions.send_offsets(offsets, self._membership)
-        self._confirm()
-        committed = self._transactions.commit()
+    def finish(self) -> None:
+        """Settle all that was handled, and wait for it. Raises as a call does."""
+        self._collect()
+        if self._pending:
+            self._begin()
+            self._collect()
 
-        if not committed:
-            self._resolve(offsets)
-        for handled in lanes.values():
-            self._move(handled.slice.lane, handled)
-        self._emit(
-            Committed(self._records, len(outputs), self._clock() - began, resolved=not committed)
-        )
-        self._clear()
+    def drop(self, error: AbortableError | RetriableError) -> AbortableError | RetriableError:
+        """Give up what is pending; it will be read again.
 
-    def drop(self, error: EosError) -> None:
-        """Give up what is pending; it will be read again."""
+        Returns:
+            What to act on: the error given, or the graver one of the transaction under way.
+
+        Raises:
+            FencedError: Another process has this transactional id.
+        """
+        try:
+            self._collect()
+        except (AbortableError, RetriableError) as graver:
+            error = graver
         self._transactions.abort()
+        given_up = self._failed + (self._pending.records if self._pending else 0)
         cause = error.cause if isinstance(error, AbortableError) else "server_away"
-        if self._records or cause != "rebalance":  # one without work is no news
-            self._emit(Aborted(cause, self._records, str(error)))
-        self._clear()
+        if given_up or cause != "rebalance":  # one without work is no news
+            self._emit(Aborted(cause, given_up, str(error)))
+        self._pending, self._failed = None, 0
+        return error
 
     def close(self) -> None:
         """Give the producer up."""
+        self._executor.shutdown()
         self._transactions.close()
 
-    def _resolve(self, offsets: dict[Partition, int]) -> None:
+    def _is_due(self) -> bool:
+        pending = self._pending
+        return pending is not None and (
+            self._clock() >= pending.due or pending.records >= self._limit
+        )
+
+    def _is_done(self) -> bool:
+        return self._committing is not None and self._committing[1].done()
+
+    def _begin(self) -> None:
+        """Begin to settle what is pending."""
+        batch, self._pending = self._pending, None
+        if batch is None:
+            return
+        batch.seals = self._claim.release_seals()
+        batch.began = self._clock()
+        self._consume.unpin()
+        self._failed = batch.records  # until nothing below has raised
+        self._emit(Committing(batch.records))
+        self._transactions.begin()
+        for handled in batch.handled:
+            for output in handled.outputs:
+                self._transactions.produce(*output)
+        # What was done so far only filled a queue. What follows waits for servers.
+        self._committing = (batch, self._executor.submit(self._commit, batch))
+
+    def _commit(self, batch: Batch) -> bool:
+        """End the transaction. Where that fails, the line aborts it."""
+        self._transactions.send_offsets(batch.ends, batch.membership)
+        self._claim.confirm(batch.seals)
+        return self._transactions.commit()
+
+    def _collect(self) -> bool:
+        """Wait for the transaction under way, and move the frontiers on."""
+        if self._committing is None:
+            return False
+        (batch, outcome), self._committing = self._committing, None
+        known = outcome.result()
+        if not known:
+            self._resolve(batch.ends)
+        self._failed = 0
+        for handled in batch.handled:
+            self._move(handled.slice.lane, handled)
+        seconds = self._clock() - batch.began
+        self._emit(Committed(batch.records, batch.outputs, seconds, resolved=not known))
+        return True
+
+    def _resolve(self, ends: dict[Partition, int]) -> None:
         """Find out what became of a commit that nobody answered.
 
         A new producer under the same id makes the outcome final; then the committed offsets,
@@ -127,17 +212,13 @@ class Settle:
         """
         self._transactions.settle_unknown()
         try:
-            found = self._consume.frontiers(list(offsets))
+            found = self._consume.frontiers(list(ends))
         except RetriableError as error:
             raise AbortableError(f"outcome unknown: {error}", "unknown_outcome") from error
-        if found != offsets:
+        if found != ends:
             raise AbortableError("the commit did not take place", "unknown_outcome")
 
     def _move(self, lane: Lane, handled: Handled) -> None:
         records = handled.slice.records
         at = records[-1].timestamp // 1000 if records else lane.time
         self._consume.settled(lane, handled.slice.end, at)
-
-    def _clear(self) -> None:
-        self._pending = []
-        self._records = 0

@@ -9,103 +9,79 @@ from eos.core.errors import EosError, FatalError, RetriableError
 
 _Row = tuple[type[exceptions.RedisError], str, type[EosError], str]
 
-_AWAY = "the ledger's server cannot be reached: check that it runs and the network to it"
-_SLOW = "the ledger's server did not answer in time: check its load, or raise the timeout"
-_LOGIN = "the ledger's server refuses the login: check user and password in the ledger's URL"
+_LOGIN = "refuses the login: check user and password in the ledger's URL"
 _RIGHTS = (
-    "the ledger's user lacks rights: it needs the keys eos*, and the commands evalsha, eval, "
+    "gives its user too few rights: it needs the keys eos*, and the commands evalsha, eval, "
     "info, time, get, set, del, unlink, hget, hset, hsetnx, hmget, hgetall, hdel"
 )
+_REPLICA = "is a replica: point the ledger's URL at the primary"
+_FULL = "is out of memory: raise maxmemory, or shorten the window"
 
-# The first row that fits decides. Some answers have a class of their own in redis-py, and then
-# no code in the text; Redis 6.2 puts the code of an error inside a script into the text.
+# The first row that fits decides: class, part of the text, meaning, advice. Some answers have
+# a class of their own in redis-py, and then no code in the text; the text is also where
+# Redis 6.2 puts the code of an error inside a script.
 _TABLE: tuple[_Row, ...] = (
     (exceptions.AuthenticationError, "", FatalError, _LOGIN),
     (exceptions.AuthorizationError, "", FatalError, _LOGIN),
     (exceptions.AuthenticationWrongNumberOfArgsError, "", FatalError, _LOGIN),
+    (exceptions.ResponseError, "NOAUTH", FatalError, _LOGIN),
     (exceptions.NoPermissionError, "", FatalError, _RIGHTS),
-    (
-        exceptions.BusyLoadingError,
-        "",
-        RetriableError,
-        "the ledger's server is still loading its data: wait",
-    ),
-    (exceptions.TimeoutError, "", RetriableError, _SLOW),
-    (exceptions.ConnectionError, "", RetriableError, _AWAY),
-    (
-        exceptions.ReadOnlyError,
-        "",
-        RetriableError,
-        "the ledger's server is a replica: point the ledger's URL at the primary",
-    ),
-    (
-        exceptions.OutOfMemoryError,
-        "",
-        RetriableError,
-        "the ledger's server is out of memory: raise maxmemory, or shorten the window",
-    ),
+    (exceptions.ResponseError, "NOPERM", FatalError, _RIGHTS),
+    (exceptions.ResponseError, "can't run this command", FatalError, _RIGHTS),
+    (exceptions.ResponseError, "ACL failure in script", FatalError, _RIGHTS),
     (
         exceptions.ResponseError,
         "EOSLAYOUT",
         FatalError,
-        "the ledger holds data of another version of eos: run one version, or purge it",
+        "holds data of another version of eos: run one version, or purge it",
     ),
     (
         exceptions.ResponseError,
         "WRONGTYPE",
         FatalError,
-        "somebody else writes to keys of the ledger (eos*): give it a server of its own",
+        "has keys of ours (eos*) that somebody else wrote: give the ledger one of its own",
     ),
-    (exceptions.ResponseError, "NOAUTH", FatalError, _LOGIN),
-    (exceptions.ResponseError, "NOPERM", FatalError, _RIGHTS),
-    (exceptions.ResponseError, "can't run this command", FatalError, _RIGHTS),
+    (exceptions.BusyLoadingError, "", RetriableError, "is still loading its data: wait"),
     (
-        exceptions.ResponseError,
-        "READONLY",
+        exceptions.TimeoutError,
+        "",
         RetriableError,
-        "the ledger's server is a replica: point the ledger's URL at the primary",
+        "did not answer in time: check its load, or raise the timeout",
     ),
     (
-        exceptions.ResponseError,
-        "OOM",
+        exceptions.ConnectionError,
+        "",
         RetriableError,
-        "the ledger's server is out of memory: raise maxmemory, or shorten the window",
+        "cannot be reached: check that it runs, and the network to it",
     ),
+    (exceptions.ReadOnlyError, "", RetriableError, _REPLICA),
+    (exceptions.ResponseError, "READONLY", RetriableError, _REPLICA),
+    (exceptions.OutOfMemoryError, "", RetriableError, _FULL),
+    (exceptions.ResponseError, "OOM", RetriableError, _FULL),
     (
         exceptions.ResponseError,
         "MISCONF",
         RetriableError,
-        "the ledger's server cannot save to its disk and takes no writes: free the disk",
+        "cannot save to its disk and takes no writes: free the disk",
     ),
     (
         exceptions.ResponseError,
         "NOREPLICAS",
         RetriableError,
-        "the ledger's server misses its replicas and takes no writes: bring them back",
+        "misses its replicas and takes no writes: bring them back",
     ),
     (
         exceptions.ResponseError,
         "BUSY",
         RetriableError,
-        "the ledger's server is busy with somebody's long script: wait, or SCRIPT KILL it",
+        "is busy with somebody's long script: wait, or SCRIPT KILL it",
     ),
+    (exceptions.TryAgainError, "", RetriableError, "is moving a slot: wait"),
     (
-        exceptions.ResponseError,
-        "TRYAGAIN",
+        exceptions.ClusterDownError,
+        "",
         RetriableError,
-        "the ledger's server is moving a slot: wait",
-    ),
-    (
-        exceptions.ResponseError,
-        "MASTERDOWN",
-        RetriableError,
-        "the ledger's server is a replica without its primary: wait for the fail-over",
-    ),
-    (
-        exceptions.ResponseError,
-        "CLUSTERDOWN",
-        RetriableError,
-        "the ledger's cluster is down: bring it back",
+        "is cut off from its primary or its cluster: wait for the fail-over",
     ),
 )
 
@@ -113,10 +89,13 @@ _TABLE: tuple[_Row, ...] = (
 def translate(error: exceptions.RedisError) -> EosError:
     """Give the error of eos that says what to do about one of redis-py."""
     text = str(error)
-    for kind, code, meaning, advice in _TABLE:
-        if isinstance(error, kind) and code in text:
-            return meaning(f"{advice} ({text})")
-    return FatalError(f"the ledger's server gives an unexpected answer ({text})")
+    for kind, part, meaning, advice in _TABLE:
+        if isinstance(error, kind) and part in text:
+            message = f"the ledger's server {advice} ({text})"
+            if meaning is RetriableError:
+                return RetriableError(message, on="ledger")
+            return meaning(message)
+    return FatalError(f"the ledger's server gives an answer that nobody expects ({text})")
 
 
 @contextmanager

@@ -46,6 +46,7 @@ class RedisLedger:
         self._window = window
         self._generation = generation or window
         self._checked = False
+        self._server = b""
         try:
             self._redis: Any = redis.Redis.from_url(
                 url,
@@ -54,12 +55,13 @@ class RedisLedger:
                 socket_connect_timeout=timeout,
                 socket_keepalive=True,
                 retry=Retry(NoBackoff(), 0),
+                protocol=2,
             )
         except ValueError as error:
-            raise ConfigError([f"ledger {url!r}: {error}"]) from error
+            raise ConfigError([f"ledger: {error}"]) from error
 
     def check(self) -> None:
-        """Refuse a server that cannot be a ledger; the first call does so, too.
+        """Refuse a server that cannot be a ledger; the first call and a recovery do so, too.
 
         Raises:
             ConfigError: If it is older than 6.2, or may evict keys: that drops claims.
@@ -110,6 +112,10 @@ class RedisLedger:
         if answer is None:
             return None
         identity, sealed, *ends = answer
+        server = identity.rpartition(b"/")[0]
+        if server != self._server:
+            self.check()  # nothing is opened on a server that nobody has looked at
+            self._server = server
         claimed = dict(zip(ends[0::2], ends[1::2], strict=True))
         return Recovery(token, identity.decode(), bool(sealed), claimed)
 

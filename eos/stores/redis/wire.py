@@ -6,9 +6,10 @@ The layouts are those of claim.lua and open.lua. There is no Python statement pe
 import base64
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, groupby
 
+from eos.core.errors import FatalError
 from eos.core.ports import Assertion, Claims
 from eos.core.record import Shard
 from eos.core.rules import Owner, Verdict
@@ -19,7 +20,7 @@ _RECORD = struct.Struct(">12sQI")
 _NUMBER = struct.Struct(">HQ")
 _OWNER = struct.Struct(">QI")
 
-_OFFSET_BITS = 48
+_PARTITION_BITS, _OFFSET_BITS = 16, 48
 _VERDICTS = (
     Verdict.FRESH,
     Verdict.AGAIN,
@@ -48,15 +49,13 @@ def pack_claims(batch: Sequence[Claims], generation: int) -> bytes:
         generation: Length of a generation, in seconds.
     """
     return b"".join(
-        part
-        for claims in batch
-        for part in _pack(claims, (claims.epoch, claims.frontier, claims.start), generation)
+        _pack(claims, claims.epoch, claims.frontier, claims.start, generation) for claims in batch
     )
 
 
 def pack_assertion(assertion: Assertion, generation: int) -> bytes:
     """Pack a stretch of re-asserted owners; what only claims have is 0."""
-    return b"".join(_pack(assertion, (0, 0, 0), generation))
+    return _pack(assertion, 0, 0, 0, generation)
 
 
 def pack_numbers(numbers: Mapping[int, int]) -> bytes:
@@ -82,15 +81,20 @@ def unpack_owners(verdicts: bytes, packed: bytes) -> dict[int, Owner]:
 
 
 def _pack(
-    claims: Claims | Assertion, marks: tuple[int, int, int], generation: int
-) -> Iterator[bytes]:
-    runs = _runs(claims.times, generation)
-    yield _HEAD.pack(claims.partition, *marks, claims.end, len(runs), len(claims.offsets))
-    for run in runs:
-        yield _RUN.pack(*run)
+    claims: Claims | Assertion, epoch: int, frontier: int, start: int, generation: int
+) -> bytes:
+    if claims.partition >> _PARTITION_BITS or claims.end > 1 << _OFFSET_BITS:
+        raise FatalError(f"partition {claims.partition}, offset {claims.end}: too large a number")
+    count, runs = len(claims.offsets), _runs(claims.times, generation)
     # Partition and offset are one number, so that they are stored, and compared, as one.
     place = (claims.partition << _OFFSET_BITS).__or__
-    yield from map(_RECORD.pack, claims.digests, map(place, claims.offsets), claims.fingerprints)
+    records = b"".join(
+        map(_RECORD.pack, claims.digests, map(place, claims.offsets), claims.fingerprints)
+    )
+    if len(claims.times) != count or len(records) != count * _RECORD.size:
+        raise ValueError("lists of claims are not of one length")
+    head = _HEAD.pack(claims.partition, epoch, frontier, start, claims.end, len(runs), count)
+    return b"".join((head, *(_RUN.pack(*run) for run in runs), records))
 
 
 def _runs(times: Sequence[int], generation: int) -> list[tuple[int, int]]:

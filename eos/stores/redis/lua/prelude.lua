@@ -21,11 +21,13 @@ local meta = KEYS[1]
 local lock = meta .. ':lock'
 
 -- The server that is answering right now, whatever stands between it and the client: a
--- restart changes the run id, a promotion the replication id.
+-- restart changes the run id, a promotion the replication id. A replica keeps the seal of the
+-- primary that it was until it has caught up with the new one: it counts as nobody.
 local function identity()
   local run = string.match(call('INFO', 'server'), 'run_id:(%w+)')
-  local replication = string.match(call('INFO', 'replication'), 'master_replid:(%w+)')
-  return LAYOUT .. '/' .. run .. '/' .. replication .. '/'
+  local replication = call('INFO', 'replication')
+  local id = string.match(replication, 'role:master.*master_replid:(%w+)') or 'replica'
+  return LAYOUT .. '/' .. run .. '/' .. id .. '/'
 end
 
 local function begins(text, start)
