@@ -138,6 +138,33 @@ def reasserts(*, audited: bool, owner: Owner | None) -> bool:
     return not audited and owner is None
 
 
+def restored(*, settled: Owner, audited: bool, owner: Owner | None) -> Owner | None:
+    """Give who owns a key once recovery, with the audit at hand, has read one of its positions.
+
+    Settled and not in the audit means handled: a fact. It overrules what the ledger says, which
+    may come from a timeline that the log did not follow:
+
+    1. The ledger holds key → A, not settled yet, and is flushed.
+    2. B, a copy of A, claims the key and is settled.
+    3. An operator restores the ledger's dump of step 1: it holds key → A again.
+
+    If A is left the owner, it is handled a second time; and if A was suppressed in favour of a B
+    that is not settled yet, B is suppressed in favour of A, and the key is lost. For the same
+    reason the reading begins at the ledger's floor, not at what it says was claimed: only what
+    was settled at the time of the dump is true for ever.
+
+    Args:
+        settled: The position that is read again.
+        audited: The audit says that it was suppressed as DUPLICATE or CONFLICT.
+        owner: Who owns the key now.
+    """
+    if not audited:
+        return settled
+    if owner is not None and owner[:2] == settled[:2]:
+        return None
+    return owner
+
+
 def log_time(stamp: int, last: int, now: int) -> int:
     """Give the log time under which a claim is filed, in seconds since the epoch.
 

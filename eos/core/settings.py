@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
 from typing import Any
 
 from eos.core.errors import ConfigError
@@ -28,6 +29,8 @@ _TYPES: dict[Any, tuple[type, ...]] = {
     str | float: (str, int, float),
     Mapping[str, Any]: (Mapping,),
 }
+
+_FAULTLESS = {"group": "g", "brokers": "b:1", "ledger": "memory:", "namespace": "n", "kafka": {}}
 
 MIN_WINDOW = 60.0
 MAX_BATCH = 10_000
@@ -137,15 +140,12 @@ class Settings:
         """
         if not self.namespace:
             object.__setattr__(self, "namespace", self.group)
-        if faults := _type_faults(self):
-            raise ConfigError(faults)
-        faults = [
-            *_name_faults(self),
-            *_server_faults(self),
-            *_policy_faults(self),
-            *_number_faults(self),
-            *_kafka_faults(self.kafka),
-        ]
+        checked, faults = _typed(self)
+        faults += _name_faults(checked)
+        faults += _server_faults(checked)
+        faults += _policy_faults(checked)
+        faults += _number_faults(checked)
+        faults += _kafka_faults(checked.kafka)
         if faults:
             raise ConfigError(faults)
 
@@ -164,17 +164,19 @@ class Settings:
         return f"{self.namespace}.{self.instance}.{slot}"
 
 
-def _type_faults(settings: Settings) -> list[str]:
-    faults = []
+def _typed(settings: Settings) -> tuple[SimpleNamespace, list[str]]:
+    """Find wrong types; in their place put values without a fault, so that the rest is checked."""
+    checked, faults = SimpleNamespace(**vars(settings)), []
     for each in fields(settings):
         value, kinds = getattr(settings, each.name), _TYPES.get(each.type, (object,))
         if isinstance(value, bool) or not isinstance(value, kinds):
             names = " or ".join(kind.__name__.lower() for kind in kinds)
             faults.append(f"{each.name}={value!r}: give {names}, not {type(value).__name__}")
-    return faults
+            setattr(checked, each.name, _FAULTLESS.get(each.name, each.default))
+    return checked, faults
 
 
-def _name_faults(settings: Settings) -> list[str]:
+def _name_faults(settings: SimpleNamespace) -> list[str]:
     return [
         f"{name}={value!r}: write 1 to 100 letters, digits, '.', '_' or '-'"
         for name in ("group", "namespace", "instance")
@@ -182,7 +184,7 @@ def _name_faults(settings: Settings) -> list[str]:
     ]
 
 
-def _server_faults(settings: Settings) -> list[str]:
+def _server_faults(settings: SimpleNamespace) -> list[str]:
     faults = []
     if not settings.brokers or not all(":" in b for b in settings.brokers.split(",")):
         faults.append(f"brokers={settings.brokers!r}: write host:port,host:port or set EOS_BROKERS")
@@ -191,7 +193,7 @@ def _server_faults(settings: Settings) -> list[str]:
     return faults
 
 
-def _policy_faults(settings: Settings) -> list[str]:
+def _policy_faults(settings: SimpleNamespace) -> list[str]:
     faults = [
         f"{name}={value!r}: choose one of {', '.join(allowed)}"
         for name, allowed in _POLICIES.items()
@@ -203,7 +205,7 @@ def _policy_faults(settings: Settings) -> list[str]:
     return faults
 
 
-def _number_faults(settings: Settings) -> list[str]:
+def _number_faults(settings: SimpleNamespace) -> list[str]:
     faults = []
     for name, least in (
         ("window", MIN_WINDOW),

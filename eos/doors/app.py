@@ -40,19 +40,20 @@ class App:
 
     def __init__(self, *, group: str, **settings: Any) -> None:
         known = {field.name for field in fields(Settings)}
-        unknown = [
+        faults = [
             f"{name}: there is no such setting; see eos.Settings"
             for name in sorted(settings.keys() - known)
         ]
         given = {n: v for n, v in settings.items() if n in known and v is not None}
-        found = from_environment(os.environ)
+        found, wrong = from_environment(os.environ)
+        faults += wrong
         defaults = {"brokers": "", "ledger": "", "instance": socket.gethostname()}
         try:
             self.settings = Settings(group=group, **{**defaults, **found, **given})
         except ConfigError as error:
-            raise ConfigError([*unknown, *error.faults]) from error
-        if unknown:
-            raise ConfigError(unknown)
+            raise ConfigError([*faults, *error.faults]) from error
+        if faults:
+            raise ConfigError(faults)
         self._steps: list[Step] = []
 
     def step(
@@ -113,20 +114,20 @@ class App:
             ports.ledger.close()
 
 
-def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Read the settings that the environment gives, `EOS_` and the name in capitals."""
+def from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Read the settings that the environment gives, `EOS_` and the name in capitals.
+
+    Returns:
+        The settings found, and the faults of those that cannot be read.
+    """
     found: dict[str, Any] = {}
-    for field in fields(Settings):
-        text = environment.get(f"EOS_{field.name.upper()}")
-        if text is None or field.name in _NOT_FROM_ENVIRONMENT:
+    faults = []
+    for name in sorted({field.name for field in fields(Settings)} - _NOT_FROM_ENVIRONMENT):
+        variable = f"EOS_{name.upper()}"
+        if variable not in environment:
             continue
-        if field.name in _WHOLE_NUMBERS:
-            try:
-                found[field.name] = int(text)
-            except ValueError as error:
-                raise ConfigError(
-                    [f"EOS_{field.name.upper()}={text!r}: write a whole number"]
-                ) from error
-        else:
-            found[field.name] = text
-    return found
+        try:
+            found[name] = (int if name in _WHOLE_NUMBERS else str)(environment[variable])
+        except ValueError:
+            faults.append(f"{variable}={environment[variable]!r}: write a whole number")
+    return found, faults

@@ -1,5 +1,6 @@
 """The ledger on Redis (or Valkey) 6.2 and later: one script call per batch and shard."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,8 +71,9 @@ class RedisLedger:
             server = self._redis.info("server")
             memory = self._redis.info("memory")
         faults = []
-        version = str(server.get("redis_version", "0"))
-        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        version = str(server.get("redis_version"))
+        number = re.match(r"(\d+)\.(\d+)", version)
+        if number and (int(number[1]), int(number[2])) < _OLDEST:
             faults.append(
                 f"ledger: the server has version {version}; 6.2 is the oldest that will do"
             )

@@ -7,7 +7,7 @@
 -- A generation leaves the list as a whole, and its buckets go a few with each call. The field
 -- `dropping` of the meta hash: id and number of buckets left, for each generation that goes.
 
-local DROPPING, BUDGET = '>I4I4', 1000
+local DROPPING, BUDGET = '>I4I4', 2000
 
 -- Dropping must go on when memory is out. Redis refuses the first write of a script if it
 -- needs memory, and later ones never: begin with one that needs none.

@@ -3,11 +3,12 @@
 -- linear hashing: bucket after bucket is split in two, LOAD owners to a bucket on average.
 -- The fullest bucket, one that waits for its split, has up to 2 * LOAD on average, which
 -- stays below the 128 entries that the smallest default allows a listpack.
+-- A ledger begins with FIRST buckets: small ones are not worth splitting.
 --
 -- The field `generations` of the meta hash: the next id, then for each generation its id,
 -- where it ends (log time), its buckets, its owners.
 
-local LOAD = 20
+local LOAD, FIRST = 20, 4096
 local HEAD, GENERATION, WIDTH = '>I4', '>I4I8I4I8', 24
 local UNKEYED = string.rep('\0', 12)
 local buckets_of = 'eos' .. LAYOUT .. sub(meta, 4) .. ':'
@@ -94,7 +95,7 @@ local function make_room(all, ends, more)
     -- As many buckets as its predecessor has: then hardly any is split, day after day. Should
     -- fewer owners come, it costs at most a tenth of what the predecessor takes.
     local predecessor = all[#all]
-    local buckets = predecessor and predecessor.buckets or 1
+    local buckets = predecessor and predecessor.buckets or FIRST
     generation = { id = all.next, ends = ends, buckets = buckets, owners = 0 }
     all.next = all.next + 1
     insert(all, generation)
