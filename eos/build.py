@@ -27,6 +27,8 @@ from eos.operate.recovery import Recover
 from eos.operate.window import Window
 from eos.retry import Backoff
 from eos.settle import Settle
+from eos.stores.memory.ledger import MemoryLedger
+from eos.stores.redis.ledger import RedisLedger
 
 TRANSACTION_BATCHES = 20
 """At most so many full batches are handled before a transaction settles them."""
@@ -68,9 +70,6 @@ def observers(settings: Settings, emit: Emit | None) -> Emit:
 
 def ledger(settings: Settings) -> Ledger:
     """Make the ledger that the settings name."""
-    from eos.stores.memory.ledger import MemoryLedger
-    from eos.stores.redis.ledger import RedisLedger
-
     if settings.ledger.startswith("memory:"):
         return MemoryLedger(settings.window_seconds)
     return RedisLedger(settings.ledger, window=settings.window_seconds)
