@@ -11,6 +11,7 @@ one at a time. Its outcome is collected by the line, in the line's thread.
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from eos.claim.step import Claim, Seals
@@ -141,6 +142,9 @@ class Settle:
         except (AbortableError, RetriableError) as graver:
             error = graver
         self._transactions.abort()
+        with suppress(RetriableError):  # then the next transaction will do it
+            # What a tainted producer left open would hold up our own reading of the frontiers.
+            self._transactions.prepare()
         given_up = self._failed + (self._pending.records if self._pending else 0)
         cause = error.cause if isinstance(error, AbortableError) else "server_away"
         if given_up or cause != "rebalance":  # one without work is no news
