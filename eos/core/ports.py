@@ -94,7 +94,8 @@ class Recovery:
 
     Attributes:
         token: Names the holder.
-        identity: The ledger server's identity that the recovery runs against.
+        identity: What the recovery runs against: the ledger's server, and this holding of the
+            lock. Whoever prolongs the lock goes on with the `Recovery` that he began with.
         sealed: Whether the shard has a seal of that identity now: then only single partitions
             need to be recovered.
         claimed: One past the highest offset claimed, by partition.

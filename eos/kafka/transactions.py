@@ -129,9 +129,9 @@ class KafkaTransactions:
         if self._supervisor.state is not State.READY:
             return
         try:
-            self._serve(_FULL_FLUSH)
+            self._producer.flush(_FULL_FLUSH)
             self._producer.abort_transaction(_CALL_TIMEOUT)
-        except (KafkaException, AbortableError):
+        except KafkaException:
             # Not even a fenced one proves a twin: the transaction may have expired.
             self._supervisor.see(Seen.INDEFINITE)
 

@@ -142,7 +142,7 @@ class Settle:
         except (AbortableError, RetriableError) as graver:
             error = graver
         self._transactions.abort()
-        with suppress(RetriableError):  # then the next transaction will do it
+        with suppress(AbortableError, RetriableError):  # then the next transaction will do it
             # What a tainted producer left open would hold up our own reading of the frontiers.
             self._transactions.prepare()
         given_up = self._failed + (self._pending.records if self._pending else 0)

@@ -125,10 +125,10 @@ class MemoryKafka:
             return [m for number in range(self.count(topic)) for m in self.log((topic, number))]
 
     def settled(self) -> bool:
-        """Tell whether the group has settled all that was sent to what it reads."""
+        """Tell whether there is a group, and it has settled all that was sent to what it reads."""
         with self.changed:
             read = {p for reader in self._readers for p in self._partitions(reader.topics)}
-            return all(self.committed.get(p, 0) == len(self.log(p)) for p in read)
+            return bool(read) and all(self.committed.get(p, 0) == len(self.log(p)) for p in read)
 
     def ports(self, ledger: Ledger, transactional_id: str = "memory") -> Ports:
         """Give the ports of one more worker of the group."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from eos.claim.digest import Digest, fingerprints
+from eos.claim.digest import Digest, fingerprint
 from eos.core.ports import Claimed, Claims
 from eos.core.record import Shard
 from eos.core.rules import Verdict
@@ -145,8 +145,8 @@ class Bench:
                 for claims in batch:
                     taken = records[at : at + share]
                     at += share
-                    claims.digests = digest.many(key for key, _ in taken)
-                    claims.fingerprints = fingerprints(value for _, value in taken)
+                    claims.digests = [digest(key) for key, _ in taken]
+                    claims.fingerprints = [fingerprint(value) for _, value in taken]
                 answer = self.ledger.claim(shard, batch)
                 assert isinstance(answer, Claimed)
 

@@ -52,12 +52,23 @@ MUTANTS = (
         "if g ~= generation and g.owners > 0 then",
         "if false then",
     ),
-    Mutant("a split moves the wrong half", "CLAIM", "% (top * 2) == new", "% (top * 2) ~= new"),
     Mutant(
-        "the newest bucket is never asked",
+        "a split moves owners to the wrong bucket",
         "CLAIM",
-        "if i >= generation.buckets then",
-        "if i >= generation.buckets - 1 then",
+        "first + i * base",
+        "first + (4 - i) * base",
+    ),
+    Mutant(
+        "a split leaves a part behind",
+        "CLAIM",
+        "for i, part in ipairs(parts) do",
+        "parts[3] = {} for i, part in ipairs(parts) do",
+    ),
+    Mutant(
+        "the bucket split last is asked as before",
+        "CLAIM",
+        "if i < generation.split then",
+        "if i < generation.split - 1 then",
     ),
     Mutant(
         "a copy takes the key over",
@@ -125,7 +136,25 @@ MUTANTS = (
 
 def wound(mutant: Mutant) -> scripts.Script:
     """Give the script with this wound; the replacement must apply, in one place only."""
-    healthy: scripts.Script = getattr(scripts, mutant.script)
-    assert healthy.source.count(mutant.old) == 1, f"{mutant.claim}: {mutant.old!r}"
-    source = healthy.source.replace(mutant.old, mutant.new)
-    return scripts.of(source)
+    return _replaced(getattr(scripts, mutant.script), mutant.old, mutant.new)
+
+
+def crowded(script: scripts.Script) -> scripts.Script:
+    """Give the script with buckets so few and small that a few hundred owners split them."""
+    return _with_load(script, "4, 1")
+
+
+def of_one_bucket(script: scripts.Script) -> scripts.Script:
+    """Give the script so that it begins with one bucket, as large as ever."""
+    return _with_load(script, "20, 1")
+
+
+def _with_load(script: scripts.Script, load: str) -> scripts.Script:
+    if "FIRST" not in script.source:
+        return script
+    return _replaced(script, "LOAD, FIRST = 20, 4096", f"LOAD, FIRST = {load}")
+
+
+def _replaced(script: scripts.Script, old: str, new: str) -> scripts.Script:
+    assert script.source.count(old) == 1, old
+    return scripts.of(script.source.replace(old, new))

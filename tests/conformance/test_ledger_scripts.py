@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from eos.stores.redis import scripts
-from tests.conformance.differential import Call, compare, histories
-from tests.conformance.mutants import MUTANTS, Mutant, wound
+from tests.conformance.differential import compare, histories
+from tests.conformance.history import Call
+from tests.conformance.mutants import MUTANTS, Mutant, crowded, wound
 
 SEED = int(os.environ.get("EOS_SEED", random.randrange(2**32)))
 
@@ -27,6 +28,12 @@ def property_on(redis_url: str, number: int, examples: int, **more: object) -> C
         compare(history, redis_url)
 
     return alike
+
+
+@pytest.fixture(autouse=True)
+def crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLAIM", "REASSERT", "ADVANCE"):
+        monkeypatch.setattr(scripts, name, crowded(getattr(scripts, name)))
 
 
 def test_the_scripts_answer_as_the_rules_do(redis_url: str) -> None:

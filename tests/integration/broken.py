@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import Consumer
 
 from eos.build import Ports
-from eos.core.ports import Claimed, Claims, Ledger, Refused
+from eos.core.ports import Claimed, Claims, Ledger, Reader, Refused
 from eos.core.record import Shard
 from eos.core.rules import Verdict
 from eos.core.settings import Settings
@@ -29,8 +29,8 @@ class SeenSet(_Wrapper):
         answer = ledger.claim(shard, batch)
         if isinstance(answer, Refused):
             return answer
-        seen = [Verdict.DUPLICATE if v is Verdict.AGAIN else v for v in answer.verdicts]
-        return replace(answer, verdicts=seen)
+        seen: dict[Verdict, Verdict] = {Verdict.AGAIN: Verdict.DUPLICATE}
+        return replace(answer, verdicts=[seen.get(v, v) for v in answer.verdicts])
 
 
 class Confirming(_Wrapper):
@@ -55,12 +55,11 @@ class Unfenced(_Wrapper):
 
 def break_(kind: str, ports: Ports, settings: Settings) -> None:
     """Break one port."""
-    broken: Any
     if kind == "seen set":
-        ports.ledger = broken = SeenSet(ports.ledger)
+        ports.ledger = cast("Ledger", SeenSet(ports.ledger))
     elif kind == "no confirm":
-        ports.ledger = broken = Confirming(ports.ledger)
+        ports.ledger = cast("Ledger", Confirming(ports.ledger))
     elif kind == "unfenced":
-        ports.reader = broken = Unfenced(ports.reader, settings)
+        ports.reader = cast("Reader", Unfenced(ports.reader, settings))
     else:
         raise ValueError(kind)

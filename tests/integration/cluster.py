@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -61,7 +61,7 @@ class Cluster:
 
         producer = Producer({**self._conf, "enable.idempotence": True, **conf})
         for each in inputs:
-            headers = list(each.headers)
+            headers: list[tuple[str, str | bytes | None]] = list(each.headers)
             if each.id is not None:
                 headers.append(("message-id", each.id.encode()))
             value = each.value if each.value is not None or each.id is None else each.id.encode()
@@ -98,7 +98,7 @@ class Cluster:
                 error = message.error()
                 if error is None:
                     found.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                     ended.add(message.partition())
         reader.close()
         return found
@@ -109,40 +109,53 @@ class Cluster:
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Give the group's committed offsets; a partition that has none is left out."""
-        asked = [TopicPartition(topic, number) for number in self._partitions(topic)]
-        reader = self._consumer("read_uncommitted", **{"group.id": group})
-        try:
-            return {p.partition: p.offset for p in reader.committed(asked, SECONDS) if p.offset >= 0}
-        finally:
-            reader.close()
+        with closing(self._consumer("read_uncommitted", **{"group.id": group})) as reader:
+            return self._committed(reader, topic)
 
     def await_settled(self, group: str, topic: str, seconds: float = 2 * SECONDS) -> None:
         """Wait until the group has settled all that stands in the topic."""
+        ends = {number: end for number, end in self.ends(topic).items() if end}
+        with closing(self._consumer("read_uncommitted", **{"group.id": group})) as reader:
 
-        def settled() -> bool:
-            ends = {number: end for number, end in self.ends(topic).items() if end}
-            with suppress(KafkaException):  # the coordinator is being looked for, or is moving
-                return self.committed(group, topic) == ends
+            def settled() -> bool:
+                with suppress(KafkaException):  # the coordinator is being looked for, or moves
+                    return self._committed(reader, topic) == ends
+                return False
+
+            if not wait_until(settled, seconds=seconds):
+                found = self._committed(reader, topic)
+                raise AssertionError(f"not all is settled: {found} of {ends}")
+
+    def has_open_transaction(self, group: str, topic: str) -> bool:
+        """Tell whether offsets of the group wait for a transaction to end (KIP-447)."""
+        with closing(self._consumer("read_committed", **{"group.id": group})) as reader:
+            try:
+                self._committed(reader, topic, seconds=1.0)
+            except KafkaException as error:
+                unstable = {KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT}  # noqa: SLF001
+                if error.args[0].code() not in unstable:
+                    raise
+                return True
             return False
 
-        if not wait_until(settled, seconds=seconds):
-            raise AssertionError(
-                f"not all is settled: committed {self.committed(group, topic)} of {self.ends(topic)}"
-            )
+    def _committed(self, reader: Consumer, topic: str, seconds: float = SECONDS) -> dict[int, int]:
+        asked = [TopicPartition(topic, number) for number in self._partitions(topic)]
+        answer = reader.committed(asked, seconds)
+        for each in answer:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return {each.partition: each.offset for each in answer if each.offset >= 0}
 
     def _partitions(self, topic: str) -> Sequence[int]:
         found: Mapping[str, Any] = self._admin.list_topics(topic, timeout=SECONDS).topics
         return sorted(found[topic].partitions)
 
     def _ends(self, topic: str, isolation: str) -> dict[int, int]:
-        reader = self._consumer(isolation)
-        try:
+        with closing(self._consumer(isolation)) as reader:
             return {
                 number: reader.get_watermark_offsets(TopicPartition(topic, number), SECONDS)[1]
                 for number in self._partitions(topic)
             }
-        finally:
-            reader.close()
 
     def _consumer(self, isolation: str, **conf: Any) -> Consumer:
         settings = {"group.id": "nobody", "enable.auto.commit": False, **conf}

@@ -20,7 +20,7 @@ def with_copies(
         partitions: Over how many partitions they are spread.
         across: Whether half of the copies stand on another partition.
     """
-    print(f"seed {seed}")
+    print(f"seed {seed}")  # noqa: T201 pytest shows it for a test that failed
     chance = random.Random(seed)
     inputs = [Input(f"id-{n}", chance.randrange(partitions)) for n in range(distinct)]
     for original in list(inputs):

@@ -66,6 +66,8 @@ class Running:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None:
+            print(self.told())  # noqa: T201 pytest shows it for a test that failed
         self._stop.set()
         self._thread.join(2 * SECONDS)
         if kind is None:
@@ -102,7 +104,7 @@ class Running:
 
     def told(self) -> str:
         """Give the last events, for a test that failed."""
-        return "\n".join(str(event) for event in self.events[-25:])
+        return "\n".join([*(str(event) for event in self.events[-25:]), f"error: {self.error!r}"])
 
     def _run(self) -> None:
         try:

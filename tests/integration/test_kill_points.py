@@ -26,32 +26,25 @@ POINTS = [
 
 
 @pytest.fixture
-def source(topic: Callable[..., str]) -> str:
-    return topic("orders", partitions=2)
+def workers(
+    bootstrap_servers: str, redis_url: str, namespace: str, source: str, to: str, tmp_path: Path
+) -> Iterator[tuple[Worker, Worker]]:
+    settings = quick(bootstrap_servers, redis_url, namespace)
+    with (
+        Worker(settings, source, to, tmp_path / "first") as first,
+        Worker(settings, source, to, tmp_path / "other", slot=1) as other,
+    ):
+        yield first, other
 
 
 @pytest.fixture
-def to(topic: Callable[..., str]) -> str:
-    return topic("receipts")
+def worker(workers: tuple[Worker, Worker]) -> Worker:
+    return workers[0]
 
 
 @pytest.fixture
-def settings(bootstrap_servers: str, redis_url: str, namespace: str) -> dict[str, object]:
-    return quick(bootstrap_servers, redis_url, namespace)
-
-
-@pytest.fixture
-def worker(
-    settings: dict[str, object], source: str, to: str, tmp_path: Path
-) -> Iterator[Worker]:
-    with Worker(settings, source, to, tmp_path / "first") as made:
-        yield made
-
-
-@pytest.fixture
-def other(settings: dict[str, object], source: str, to: str, tmp_path: Path) -> Iterator[Worker]:
-    with Worker(settings, source, to, tmp_path / "other", slot=1) as made:
-        yield made
+def other(workers: tuple[Worker, Worker]) -> Worker:
+    return workers[1]
 
 
 def dies_in_the_middle(worker: Worker, port: str, method: str, when: str, call: int) -> None:

@@ -26,24 +26,8 @@ from tests.integration.broken import break_
 from tests.integration.cluster import SECONDS, Cluster, Input, ids
 from tests.integration.copies import assert_exactly_once, with_copies
 from tests.integration.lines import Running, step, unchanged
-from tests.integration.processes import quick
 
 DISTINCT = 120
-
-
-@pytest.fixture
-def settings(bootstrap_servers: str, redis_url: str, namespace: str) -> Settings:
-    return Settings(**quick(bootstrap_servers, redis_url, namespace))
-
-
-@pytest.fixture
-def source(topic: Callable[..., str]) -> str:
-    return topic("orders", partitions=2)
-
-
-@pytest.fixture
-def to(topic: Callable[..., str]) -> str:
-    return topic("receipts")
 
 
 def flush(url: str) -> Callable[[], None]:
@@ -118,7 +102,7 @@ def test_a_flush_before_every_fifth_claim_loses_and_repeats_nothing(
 @pytest.mark.parametrize(
     ("method", "when", "call"), [("claim", "after", 4), ("confirm", "before", 3)]
 )
-def test_a_ledger_server_that_comes_back_with_its_data_is_trusted_again_only_after_a_look_at_the_log(
+def test_a_ledger_server_that_comes_back_with_its_data_is_trusted_after_a_look_at_the_log(
     stack: Stack,
     settings: Settings,
     source: str,

@@ -12,6 +12,7 @@ from eos.core.rules import (
     admit,
     next_epoch,
     reasserts,
+    restored,
     verdict,
 )
 from tests.simulation.kafka import Record
@@ -56,7 +57,7 @@ class Recovery(NamedTuple):
     token: int
     identity: int
     sealed: bool
-    claimed: dict[int, int]
+    begin: dict[int, int]
 
 
 @dataclass(slots=True)
@@ -93,6 +94,7 @@ class Ledger:
         self.on_settled = on_settled
         self.identity = 1
         self.nonces = 0
+        self.opened_at = 0
         self.state = State()
         self.past = [State()]
 
@@ -134,7 +136,8 @@ class Ledger:
         state = self._change()
         state.lock = token
         sealed = state.seal is not None and state.seal.identity == self.identity
-        return Recovery(token, self.identity, sealed, state.claimed.copy())
+        begin = state.floor if self.on.facts_overrule and self.on.audit else state.claimed
+        return Recovery(token, self.identity, sealed, begin.copy())
 
     def reassert(
         self, recovery: Recovery, partition: int, end: int, records: Sequence[tuple[Record, bool]]
@@ -144,10 +147,8 @@ class Ledger:
             return False
         state = self._change()
         for record, audited in records:
-            if record.key is None:
-                continue
-            if reasserts(audited=audited, owner=state.owners.get(record.key)):
-                state.owners[record.key] = _owner(record)
+            if record.key is not None:
+                self._put_back(record.key, _owner(record), audited)
         state.claimed[partition] = max(state.claimed.get(partition, 0), end)
         return True
 
@@ -160,6 +161,7 @@ class Ledger:
         state = self._change()
         if state.seal is None or state.seal.identity != self.identity:
             self.nonces += 1
+            self.opened_at = self.clock()
             state.seal = Seal(self.identity, self.nonces)
         for partition, frontier in frontiers.items():
             state.floor[partition] = max(state.floor.get(partition, 0), frontier)
@@ -193,6 +195,19 @@ class Ledger:
         if answer in HANDLED and record.key is not None:
             self.state.owners[record.key] = _owner(record)
         return answer
+
+    def _put_back(self, key: int, settled: Owner, audited: bool) -> None:
+        owners = self.state.owners
+        owner = owners.get(key)
+        if not (self.on.facts_overrule and self.on.audit):
+            if reasserts(audited=audited, owner=owner):
+                owners[key] = settled
+            return
+        after = restored(settled=settled, audited=audited, owner=owner)
+        if after is None:
+            owners.pop(key, None)
+        else:
+            owners[key] = after
 
     def _holds(self, recovery: Recovery) -> bool:
         return recovery.identity == self.identity and recovery.token == self.state.lock

@@ -29,7 +29,7 @@ def recover(actor: Actor) -> Steps[None]:
         suppressed = yield from _audit(actor)
     actor.tell("recovers up to {}, suppressed: {}", frontiers, suppressed)
     for partition, frontier in frontiers.items():
-        offsets = reread(recovery.claimed.get(partition, 0), frontier, 0)
+        offsets = reread(recovery.begin.get(partition, 0), frontier, 0)
         for start in offsets[::STRETCH]:
             stretch = range(start, min(start + STRETCH, offsets.stop))
             if not (yield from _reassert(actor, recovery, partition, stretch, suppressed)):

@@ -42,6 +42,8 @@ class Switches:
     """Recovery reads the audit after the frontiers, so that it covers what lies below them."""
     audit_conflicts: bool = True
     """The audit holds conflicts too."""
+    facts_overrule: bool = True
+    """Recovery reads from the floor and overrules owners that the log knows better."""
     pinned_generation: bool = True
     """Offsets are sent with the group generation under which the batch was read."""
     confirm_after_offsets: bool = True

@@ -5,9 +5,10 @@
 -- Gives how many generations are live.
 --
 -- A generation leaves the list as a whole, and its buckets go a few with each call. The field
--- `dropping` of the meta hash: id and number of buckets left, for each generation that goes.
+-- `dropping` of the meta hash, for each generation that goes: its id, its buckets as in
+-- generations.lua, and the number below which all of them are left.
 
-local DROPPING, BUDGET = '>I4I4', 2000
+local DROPPING, WIDTH_OF, BUDGET = '>I4I4I4I4', 16, 2000
 
 -- Dropping must go on when memory is out. Redis refuses the first write of a script if it
 -- needs memory, and later ones never: begin with one that needs none.
@@ -30,10 +31,11 @@ for number = 0, tonumber(ARGV[2]) - 1 do
   lowest = min(lowest, passed)
 end
 
-local kept = { next = all.next }
+local kept = { next_id = all.next_id }
 for _, g in ipairs(all) do
   if lowest >= g.ends + window then
-    dropping = dropping .. pack(DROPPING, g.id, g.buckets)
+    local left = g.split > 0 and 3 * g.base + g.split or g.base
+    dropping = dropping .. pack(DROPPING, g.id, g.base, g.split, left)
   else
     insert(kept, g)
   end
@@ -44,13 +46,17 @@ if #kept < #all then
 end
 
 if dropping ~= '' then
-  local id, left = read(DROPPING, dropping)
-  local names, first = {}, max(0, left - BUDGET)
+  local id, base, split_below, left = read(DROPPING, dropping)
+  local first, names, form = max(0, left - BUDGET), {}, bucket_names(id)
   for i = first, left - 1 do
-    insert(names, format('%s%x:%x', buckets_of, id, i))
+    if i < base or i % base < split_below then
+      insert(names, format(form, i))
+    end
   end
-  call('UNLINK', unpack(names))
-  dropping = (first > 0 and pack(DROPPING, id, first) or '') .. sub(dropping, 9)
-  call('HSET', meta, 'dropping', dropping)
+  if names[1] then
+    call('UNLINK', unpack(names))
+  end
+  local rest = first > 0 and pack(DROPPING, id, base, split_below, first) or ''
+  call('HSET', meta, 'dropping', rest .. sub(dropping, WIDTH_OF + 1))
 end
 return #kept

@@ -1,0 +1,358 @@
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from eos.core.errors import AbortableError, FencedError, RetriableError
+from eos.core.events import Event, ProducerRecreated
+from eos.core.supervisor import Seen
+from eos.kafka.transactions import KafkaTransactions
+
+CONF = {
+    "transactional.id": "ns.host.0",
+    "transaction.timeout.ms": 10_000,
+    "socket.timeout.ms": 10_000,
+}
+
+
+class Producers:
+    """Makes producers that do what a test has planned, and notes what they were asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.plan: dict[str, list[Exception | Callable[[], None]]] = defaultdict(list)
+        self.left = 0
+        self.logger: Any = None
+        self.on_delivery: Any = None
+
+    def __call__(self, _conf: Any, *, logger: Any, on_delivery: Any, error_cb: Any) -> "Producers":
+        assert callable(error_cb)
+        self.logger, self.on_delivery = logger, on_delivery
+        self.calls.append("make")
+        return self
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*_args: Any, **_kwargs: Any) -> int:
+            self.calls.append(name)
+            if self.plan[name]:
+                step = self.plan[name].pop(0)
+                if isinstance(step, Exception):
+                    raise step
+                step()
+            return self.left
+
+        return call
+
+    def fails(self, method: str, code: int, **flags: bool) -> None:
+        """Plan that the next call of a method fails."""
+        self.plan[method].append(KafkaException(KafkaError(code, "planned", **flags)))  # type: ignore[arg-type]
+
+    def disconnect(self) -> None:
+        self.logger.log(logging.INFO, "broker 1: Disconnected (after 2 ms in state UP)")
+
+    def not_delivered(self) -> None:
+        class Message:
+            def topic(self) -> str:
+                return "receipts"
+
+        self.on_delivery(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), Message())
+
+    def count(self, call: str) -> int:
+        return self.calls.count(call)
+
+
+@pytest.fixture
+def producers() -> Producers:
+    return Producers()
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+def transactions(producers: Producers, events: list[Event], **conf: int) -> KafkaTransactions:
+    given = {**CONF, **{name.replace("_", "."): value for name, value in conf.items()}}
+    return KafkaTransactions(given, events.append, make=producers)
+
+
+@pytest.fixture
+def made(producers: Producers, events: list[Event]) -> KafkaTransactions:
+    return transactions(producers, events)
+
+
+def whole(made: KafkaTransactions) -> bool:
+    """Go through one transaction."""
+    made.begin()
+    made.produce("receipts", b"v", b"k", [("h", b"1")])
+    made.send_offsets({("orders", 0): 1}, b"membership")
+    return made.commit()
+
+
+def reasons(events: list[Event]) -> list[str]:
+    return [event.reason for event in events if isinstance(event, ProducerRecreated)]
+
+
+def test_a_producer_is_made_when_it_is_needed_and_kept_as_long_as_it_is_trusted(
+    made: KafkaTransactions, producers: Producers, events: list[Event]
+) -> None:
+    assert producers.calls == []
+    made.prepare()
+    assert producers.calls == ["make", "init_transactions"]
+    assert whole(made)
+    assert whole(made)
+    assert producers.count("make") == 1
+    assert events == []
+
+
+def test_nothing_is_committed_before_all_is_delivered(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    whole(made)
+    order = [c for c in producers.calls if c in {"produce", "flush", "commit_transaction"}]
+    assert order[-2:] == ["flush", "commit_transaction"]
+
+
+def test_a_message_that_was_not_delivered_prevents_the_commit_and_is_told(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.begin()
+    producers.plan["flush"].append(producers.not_delivered)
+    with pytest.raises(AbortableError, match="'receipts'"):
+        made.commit()
+    assert producers.count("commit_transaction") == 0
+
+
+def test_messages_that_are_still_under_way_prevent_the_commit(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.begin()
+    producers.left = 3
+    with pytest.raises(AbortableError, match="3 messages"):
+        made.commit()
+    assert producers.count("commit_transaction") == 0
+
+
+def test_what_was_not_delivered_before_does_not_burden_the_next_transaction(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.begin()
+    producers.not_delivered()
+    made.abort()
+    assert whole(made)
+
+
+@pytest.mark.parametrize(
+    ("tell", "reason"),
+    [
+        ("broker 1: Disconnected (after 2 ms)", Seen.DISCONNECTED),
+        ("EndTxnRequest timed out (after 1000 ms)", Seen.DISCONNECTED),
+        ("Timed out 1 in-flight request", Seen.DISCONNECTED),
+    ],
+)
+def test_a_producer_whose_connection_broke_is_replaced_before_the_next_transaction(
+    made: KafkaTransactions, producers: Producers, events: list[Event], tell: str, reason: Seen
+) -> None:
+    made.begin()
+    producers.logger.log(logging.INFO, tell)
+    assert made.commit()  # this one goes on
+    assert producers.count("make") == 1
+    assert whole(made)
+    assert producers.count("make") == 2
+    assert reasons(events) == [reason.value]
+
+
+def test_harmless_log_lines_cost_no_producer(made: KafkaTransactions, producers: Producers) -> None:
+    whole(made)
+    producers.logger.log(logging.INFO, "broker 1: Connected")
+    whole(made)
+    assert producers.count("make") == 1
+
+
+def test_a_commit_so_slow_that_it_may_have_been_sent_twice_costs_the_producer(
+    producers: Producers, events: list[Event]
+) -> None:
+    made = transactions(producers, events, socket_timeout_ms=0)
+    assert whole(made)
+    assert whole(made)
+    assert reasons(events) == [Seen.SLOW.value]
+
+
+@pytest.mark.parametrize(
+    ("code", "flags"),
+    [
+        (KafkaError._TIMED_OUT, {"retriable": True}),  # noqa: SLF001
+        (KafkaError._TRANSPORT, {}),  # noqa: SLF001
+        (KafkaError.REQUEST_TIMED_OUT, {}),
+        (KafkaError.NOT_COORDINATOR, {"retriable": True}),
+    ],
+)
+def test_a_commit_that_nobody_answered_is_unknown_until_a_new_producer_makes_it_final(
+    made: KafkaTransactions,
+    producers: Producers,
+    events: list[Event],
+    code: int,
+    flags: dict[str, bool],
+) -> None:
+    producers.fails("commit_transaction", code, **flags)
+    assert whole(made) is False
+    made.settle_unknown()
+    assert producers.calls[-2:] == ["make", "init_transactions"]
+    assert reasons(events) == [Seen.INDEFINITE.value]
+    assert whole(made)
+    assert producers.count("make") == 2
+
+
+def test_a_commit_that_was_refused_is_aborted(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    producers.fails("commit_transaction", KafkaError.INVALID_TXN_STATE, txn_requires_abort=True)
+    with pytest.raises(AbortableError):
+        whole(made)
+    made.abort()
+    assert producers.calls[-1] == "abort_transaction"
+    assert whole(made)
+    assert producers.count("make") == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
+    ],
+)
+def test_offsets_of_a_group_that_moved_on_are_aborted_and_no_reason_to_distrust_the_producer(
+    made: KafkaTransactions, producers: Producers, code: int
+) -> None:
+    producers.fails("send_offsets_to_transaction", code)
+    with pytest.raises(AbortableError):
+        whole(made)
+    made.abort()
+    assert whole(made)
+    assert producers.count("make") == 1
+
+
+@pytest.mark.parametrize("code", [KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH])  # noqa: SLF001
+@pytest.mark.parametrize(
+    "method", ["begin_transaction", "send_offsets_to_transaction", "commit_transaction"]
+)
+def test_a_twin_is_named_and_nothing_begins_any_more(
+    made: KafkaTransactions, producers: Producers, method: str, code: int
+) -> None:
+    producers.fails(method, code, fatal=True)
+    with pytest.raises(FencedError, match=r"'ns\.host\.0'.*EOS_INSTANCE"):
+        whole(made)
+    made.abort()
+    with pytest.raises(FencedError):
+        made.begin()
+    assert producers.count("make") == 1
+
+
+@pytest.mark.parametrize("method", ["send_offsets_to_transaction", "commit_transaction"])
+def test_a_transaction_that_expired_is_no_proof_of_a_twin(
+    producers: Producers, events: list[Event], method: str
+) -> None:
+    made = transactions(producers, events, transaction_timeout_ms=0)
+    producers.fails(method, KafkaError._FENCED, fatal=True)  # noqa: SLF001
+    with pytest.raises(AbortableError, match="expired"):
+        whole(made)
+    made.abort()
+    assert whole(made)
+    assert reasons(events) == [Seen.EXPIRED.value]
+
+
+@pytest.mark.parametrize("method", ["flush", "abort_transaction"])
+@pytest.mark.parametrize("code", [KafkaError._FENCED, KafkaError._TIMED_OUT, KafkaError._STATE])  # noqa: SLF001
+def test_an_abort_that_fails_is_left_to_the_next_producer(
+    made: KafkaTransactions, producers: Producers, events: list[Event], method: str, code: int
+) -> None:
+    made.begin()
+    producers.fails(method, code, fatal=True)
+    made.abort()
+    assert whole(made)
+    assert producers.count("make") == 2
+    assert len(reasons(events)) == 1
+
+
+@pytest.mark.parametrize("code", [KafkaError._FENCED, KafkaError._FATAL, KafkaError._STATE])  # noqa: SLF001
+def test_a_fatal_error_that_shows_while_messages_are_delivered_is_one_of_ours(
+    producers: Producers, events: list[Event], code: int
+) -> None:
+    made = transactions(producers, events, transaction_timeout_ms=0)
+    made.begin()
+    producers.fails("flush", code, fatal=True)
+    with pytest.raises(AbortableError):
+        made.commit()
+    made.abort()
+    assert whole(made)
+
+
+def test_a_tainted_producer_is_not_asked_to_abort(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.begin()
+    producers.disconnect()
+    made.abort()
+    assert producers.count("abort_transaction") == 0
+    made.prepare()
+    assert producers.count("init_transactions") == 2
+
+
+def test_aborting_what_was_not_begun_asks_nobody(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.abort()
+    whole(made)
+    before = list(producers.calls)
+    made.abort()
+    assert producers.calls == before
+
+
+def test_a_full_queue_is_waited_for(made: KafkaTransactions, producers: Producers) -> None:
+    producers.plan["produce"] += [BufferError(), BufferError()]
+    assert whole(made)
+    assert producers.count("produce") == 3
+
+
+def test_a_queue_that_stays_full_ends_the_transaction(
+    producers: Producers, events: list[Event]
+) -> None:
+    made = transactions(producers, events, transaction_timeout_ms=0)
+    producers.plan["produce"] += [BufferError()] * 10
+    with pytest.raises(AbortableError, match="full"):
+        whole(made)
+
+
+def test_a_message_that_the_client_refuses_ends_the_transaction(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    # The client itself would commit the transaction without it.
+    producers.fails("produce", KafkaError.MSG_SIZE_TOO_LARGE)
+    with pytest.raises(AbortableError, match="receipts"):
+        whole(made)
+
+
+def test_brokers_that_are_away_at_the_start_are_waited_for(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    producers.fails("init_transactions", KafkaError._TIMED_OUT, retriable=True)  # noqa: SLF001
+    with pytest.raises(RetriableError):
+        made.prepare()
+    assert whole(made)
+    assert producers.count("make") == 2
+
+
+def test_closing_aborts_what_is_open_and_drops_what_is_queued(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.close()
+    assert producers.calls == []
+    made.begin()
+    made.close()
+    assert producers.calls[-2:] == ["abort_transaction", "purge"]

@@ -1,0 +1,190 @@
+import math
+from typing import Any
+
+import pytest
+
+import eos
+from eos.core.errors import ConfigError
+from eos.core.settings import Settings, duration
+
+GOOD: dict[str, Any] = {"group": "g", "brokers": "localhost:9092", "ledger": "memory:"}
+
+
+def faults(**settings: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        Settings(**{**GOOD, **settings})
+    return list(caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("20ms", 0.02), ("1.5s", 1.5), ("10m", 600), ("24h", 86400), ("7d", 604800), (" 2 s ", 2)],
+)
+def test_a_duration_is_read_with_its_unit(text: str, seconds: float) -> None:
+    assert duration(text) == pytest.approx(seconds)
+    assert duration(seconds) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "20", "-1s", "1 week", "1e3s", "ms", "1s2s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        duration(text)
+
+
+def test_three_settings_are_enough() -> None:
+    settings = Settings(**GOOD)
+    assert settings.namespace == "g"
+    assert settings.window_seconds == 86400
+    assert settings.dead_letters == "g.dead-letters"
+    assert settings.transactional_id(3) == "g.local.3"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("group", ""),
+        ("group", "with blanks"),
+        ("group", "x" * 101),
+        ("namespace", "a/b"),
+        ("instance", ""),
+        ("brokers", ""),
+        ("brokers", "localhost"),
+        ("brokers", "a:1,b"),
+        ("ledger", ""),
+        ("ledger", "postgres://x"),
+        ("missing_key", "drop"),
+        ("conflict", "drop"),
+        ("scope", "galaxy"),
+        ("key", "order-id"),
+        ("window", "1s"),
+        ("window", "soon"),
+        ("window", -1),
+        ("window", math.nan),
+        ("backoff", "fast"),
+        ("batch_wait", -0.1),
+        ("commit_interval", "x"),
+        ("batch_records", 0),
+        ("batch_records", 10_001),
+        ("retries", -1),
+    ],
+)
+def test_a_wrong_value_is_named(name: str, value: Any) -> None:
+    assert faults(**{name: value})[0].startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("group", None),
+        ("brokers", 5),
+        ("brokers", ["a:1"]),
+        ("ledger", None),
+        ("retries", "3"),
+        ("retries", True),
+        ("batch_records", None),
+        ("batch_records", 2.5),
+        ("window", None),
+        ("kafka", None),
+        ("kafka", [("a", 1)]),
+        ("secret", b"bytes"),
+    ],
+)
+def test_a_value_of_another_type_is_named_and_nothing_else_is_raised(name: str, value: Any) -> None:
+    assert any(fault.startswith(name) for fault in faults(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("group.id", "x"),
+        ("bootstrap.servers", "x"),
+        ("transactional.id", "x"),
+        ("enable.auto.offset.store", True),
+        ("transaction.timeout.ms", 1),
+        ("message.timeout.ms", 1),
+        ("enable.auto.commit", True),
+        ("enable.auto.commit", "true"),
+        ("isolation.level", "read_uncommitted"),
+        ("enable.idempotence", False),
+        ("enable.idempotence", "false"),
+        ("acks", 1),
+        ("acks", "0"),
+        ("acks", 0),
+    ],
+)
+def test_an_unsafe_kafka_setting_is_refused_and_not_mended_in_silence(
+    name: str, value: Any
+) -> None:
+    (fault,) = faults(kafka={name: value})
+    assert name in fault
+
+
+def test_harmless_kafka_settings_pass_whatever_their_type() -> None:
+    given = {"acks": "all", "session.timeout.ms": 6000, "isolation.level": "read_committed"}
+    assert Settings(**GOOD, kafka={**given, "x": []}).kafka["acks"] == "all"
+
+
+def test_all_faults_are_told_at_once() -> None:
+    found = faults(group="", brokers="", ledger="", conflict="drop", retries=-1, kafka={"acks": 0})
+    for name in ("group", "brokers", "ledger", "conflict", "retries", "acks"):
+        assert any(name in fault for fault in found), name
+
+
+def test_faults_of_type_and_of_value_are_told_together() -> None:
+    found = faults(group=5, ledger="", retries=-1)
+    for name in ("group", "ledger", "retries"):
+        assert any(fault.startswith(name) for fault in found), name
+
+
+# --- the app --------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EOS_BROKERS", "EOS_LEDGER", "EOS_RETRIES", "EOS_INSTANCE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def app_faults(**settings: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        eos.App(**{"group": "g", **settings})
+    return list(caught.value.faults)
+
+
+def test_an_unknown_setting_is_named_beside_the_other_faults() -> None:
+    found = app_faults(brokers="", ledger="memory:", retrys=3, retries=-1)
+    assert any(fault.startswith("retrys") for fault in found)
+    assert any(fault.startswith("retries=-1") for fault in found)
+    assert any(fault.startswith("brokers") for fault in found)
+
+
+def test_what_is_not_given_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EOS_BROKERS", "env:9092")
+    monkeypatch.setenv("EOS_LEDGER", "memory:")
+    monkeypatch.setenv("EOS_RETRIES", "7")
+    monkeypatch.setenv("EOS_INSTANCE", "blue")
+    settings = eos.App(group="g").settings
+    assert (settings.brokers, settings.retries) == ("env:9092", 7)
+    assert settings.transactional_id(0) == "g.blue.0"
+    assert eos.App(group="g", brokers="given:1").settings.brokers == "given:1"
+
+
+def test_a_wrong_number_in_the_environment_is_told_with_the_other_faults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EOS_RETRIES", "many")
+    found = app_faults(brokers="", ledger="")
+    assert any("EOS_RETRIES" in fault for fault in found)
+    assert any(fault.startswith("brokers") for fault in found)
+
+
+def test_an_app_without_steps_does_not_start() -> None:
+    with pytest.raises(ConfigError, match="no steps"):
+        eos.App(group="g", brokers="a:1", ledger="memory:").work()
+
+
+def test_a_topic_has_one_step() -> None:
+    app = eos.App(group="g", brokers="a:1", ledger="memory:")
+    app.step("orders")(lambda _record: None)
+    with pytest.raises(ConfigError, match="has a step already"):
+        app.step("orders")(lambda _record: None)
