@@ -62,6 +62,10 @@ def consumer(settings: Settings) -> dict[str, Any]:
     """Configure a reader of the group."""
     return {
         "partition.assignment.strategy": "cooperative-sticky",
+        # After a pause and a seek the client looks at a partition again only after the first of
+        # these (default 1 s), and behind a fetch that waits for the second (default 0.5 s).
+        "fetch.queue.backoff.ms": 20,
+        "fetch.wait.max.ms": 100,
         **client(settings),
         **_without(settings, _PRODUCER),
         "bootstrap.servers": settings.brokers,

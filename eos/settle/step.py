@@ -184,10 +184,15 @@ class Settle:
         self._committing = (batch, self._executor.submit(self._commit, batch))
 
     def _commit(self, batch: Batch) -> bool:
-        """End the transaction. Where that fails, the line aborts it."""
-        self._transactions.send_offsets(batch.ends, batch.membership)
-        self._claim.confirm(batch.seals)
-        return self._transactions.commit()
+        """End the transaction."""
+        try:
+            self._transactions.send_offsets(batch.ends, batch.membership)
+            self._claim.confirm(batch.seals)
+            return self._transactions.commit()
+        except (AbortableError, RetriableError):
+            # At once: the line may be recovering the ledger, and would wait for it to end.
+            self._transactions.abort()
+            raise
 
     def _collect(self) -> bool:
         """Wait for the transaction under way, and move the frontiers on."""

@@ -187,13 +187,14 @@ class MemoryKafka:
 
     def rebalance(self) -> None:
         """Share the partitions anew. A member learns of it when it polls."""
-        self.generation += 1
-        for reader in self._readers:
-            reader.wanted = []
-        topics = {topic for reader in self._readers for topic in reader.topics}
-        for n, partition in enumerate(self._partitions(sorted(topics))):
-            self._readers[n % len(self._readers)].wanted.append(partition)
-        self.changed.notify_all()
+        with self.changed:
+            self.generation += 1
+            for reader in self._readers:
+                reader.wanted = []
+            topics = {topic for reader in self._readers for topic in reader.topics}
+            for n, partition in enumerate(self._partitions(sorted(topics))):
+                self._readers[n % len(self._readers)].wanted.append(partition)
+            self.changed.notify_all()
 
     def initialise(self, transactional_id: str) -> int:
         """End what was begun under an id, and give the epoch that fences whoever began it."""

@@ -37,7 +37,8 @@ def meta_key(shard: Shard) -> str:
     What stands in braces is the hash tag that all keys of the shard share. It is a digest, for
     it is repeated in the name of each bucket.
     """
-    digest = hashlib.blake2b(str(shard).encode(), digest_size=8).digest()
+    name = f"{shard.namespace}\0{shard.group}\0{shard.topic_id}"
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return f"eos:{{{base64.urlsafe_b64encode(digest).decode().rstrip('=')}}}"
 
 
