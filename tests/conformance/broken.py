@@ -259,8 +259,6 @@ class PutsBackOverOwners(MemoryLedger):
 
 
 class FencesNobody(MemoryLedger):
-    """Gives epochs out, and never looks at them."""
-
     def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
         self._state(shard).epochs.clear()
         return super().claim(shard, batch)

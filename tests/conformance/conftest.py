@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conformance.rigs import OwnServer
 from tests.conformance.servers import redis_server
 
 
@@ -14,3 +15,9 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     with redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server.url
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    with redis_server(tmp_path_factory.mktemp("own")) as server:
+        yield OwnServer(server)

@@ -1,10 +1,15 @@
 """How the suite makes our ledgers, and what it does to them."""
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import redis
 
 from eos.core.ports import Ledger
 from eos.stores.memory.ledger import MemoryLedger
 from eos.stores.redis.ledger import RedisLedger
+from tests.conformance.servers import RedisServer
 
 
 class MemoryRig:
@@ -38,3 +43,30 @@ class RedisRig:
         # a snapshot; a real one is in test_redis_server.py.
         self._redis.replicaof("127.0.0.1", "1")
         self._redis.replicaof("NO", "ONE")
+
+
+class OwnServer:
+    """A rig whose server may be stopped, starved and misconfigured."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.redis: Any = redis.Redis.from_url(server.url)
+
+    def ledger(self, *, window: int, generation: int) -> Ledger:
+        return RedisLedger(self.server.url, window=window, generation=generation, timeout=1)
+
+    def lose(self) -> None:
+        self.redis.flushall()
+
+    def restart(self) -> None:
+        self.server.stop(save=True)
+        self.server.start()
+
+    @contextlib.contextmanager
+    def set(self, name: str, value: str | int) -> Iterator[None]:
+        before = self.redis.config_get(name)[name]
+        self.redis.config_set(name, value)
+        try:
+            yield
+        finally:
+            self.redis.config_set(name, before)

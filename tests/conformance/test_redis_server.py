@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,46 +10,13 @@ import redis
 from eos.core.errors import ConfigError, FatalError, RetriableError
 from eos.core.ports import Ledger
 from eos.core.rules import Verdict
-from eos.stores.redis import scripts, wire
+from eos.stores.redis import wire
 from eos.stores.redis.ledger import RedisLedger
 from eos.testing.ledger_suite.desk import BASE, GENERATION, WINDOW, Desk, Rec
-from tests.conformance.mutants import crowded, of_one_bucket
-from tests.conformance.servers import RedisServer, free_port, redis_server
+from tests.conformance.rigs import OwnServer
+from tests.conformance.servers import free_port
 
 FRESH, AGAIN, DUPLICATE = Verdict.FRESH, Verdict.AGAIN, Verdict.DUPLICATE
-
-
-class OwnServer:
-    """A rig whose server may be stopped, starved and misconfigured."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self.server = server
-        self.redis: Any = redis.Redis.from_url(server.url)
-
-    def ledger(self, *, window: int, generation: int) -> Ledger:
-        return RedisLedger(self.server.url, window=window, generation=generation, timeout=1)
-
-    def lose(self) -> None:
-        self.redis.flushall()
-
-    def restart(self) -> None:
-        self.server.stop(save=True)
-        self.server.start()
-
-    @contextlib.contextmanager
-    def set(self, name: str, value: str | int) -> Iterator[None]:
-        before = self.redis.config_get(name)[name]
-        self.redis.config_set(name, value)
-        try:
-            yield
-        finally:
-            self.redis.config_set(name, before)
-
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    with redis_server(tmp_path_factory.mktemp("own")) as server:
-        yield OwnServer(server)
 
 
 def records(n: int, name: str = "key", time: int = BASE) -> list[Rec]:
@@ -80,100 +46,6 @@ def test_a_server_that_forgot_its_scripts_gets_the_whole_batch_again(rig: OwnSer
     desk = Desk.opened(rig)
     rig.redis.script_flush()
     assert desk.verdicts(0, 0, *records(50)) == [FRESH] * 50
-
-
-def test_without_memory_nothing_is_claimed_and_nothing_half(rig: OwnServer) -> None:
-    desk = Desk.opened(rig)
-    desk.verdicts(0, 0, *records(500))
-    keys = rig.redis.dbsize()
-    with rig.set("maxmemory", 1000):
-        with pytest.raises(RetriableError, match="maxmemory"):
-            desk.verdicts(0, 500, *records(500, "more"))
-        assert rig.redis.dbsize() == keys
-    assert desk.verdicts(1, 0, *records(500, "more")) == [FRESH] * 500
-    assert desk.take(0)[0].claimed == 500
-
-
-def test_without_memory_the_window_still_moves_and_frees_some(rig: OwnServer) -> None:
-    rig.lose()
-    desk = Desk.opened(rig)
-    desk.verdicts(0, 0, *records(5000))
-    passed = BASE + GENERATION + WINDOW
-    with rig.set("maxmemory", 1000):
-        with pytest.raises(RetriableError):
-            desk.verdicts(0, 5000, Rec("more"))
-        used = rig.redis.info("memory")["used_memory"]
-        for _ in range(3):
-            assert desk.advance({0: passed, 1: passed}) == 0
-        assert list(buckets(rig, desk)) == []
-        assert rig.redis.info("memory")["used_memory"] < used
-
-
-def test_a_generation_that_goes_is_unlinked_a_part_with_each_call(rig: OwnServer) -> None:
-    desk = Desk.opened(rig)
-    for start in range(0, 20_000, 2000):
-        desk.verdicts(0, start, *records(2000, f"from-{start}"))
-    passed = BASE + GENERATION + WINDOW
-    left = [len(list(buckets(rig, desk)))]
-    while left[-1]:
-        assert desk.advance({0: passed, 1: passed}) == 0
-        left.append(len(list(buckets(rig, desk))))
-        assert 0 < left[-2] - left[-1] <= 2000
-    assert len(left) > 2
-    assert rig.redis.hget(wire.meta_key(desk.shard), "dropping") == b""
-
-
-def test_a_generation_begins_with_as_many_buckets_as_its_predecessor(
-    rig: OwnServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scripts, "CLAIM", crowded(scripts.CLAIM))
-    desk = Desk.opened(rig)
-    desk.verdicts(0, 0, *records(500))
-    desk.verdicts(0, 500, *records(500, "more"))
-    rig.redis.config_resetstat()
-    for start in range(1000, 2000, 100):
-        desk.verdicts(0, start, *records(100, f"from-{start}", BASE + GENERATION))
-    assert "cmdstat_hgetall" not in rig.redis.info("commandstats"), "a bucket was split"
-
-
-def test_owners_lie_in_small_hashes_under_one_hash_tag(
-    rig: OwnServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rig.lose()
-    desk = Desk.opened(rig)
-    # From one bucket on, so that all of them are made by splitting.
-    monkeypatch.setattr(scripts, "CLAIM", of_one_bucket(scripts.CLAIM))
-    with rig.set("hash-max-ziplist-entries", 128):
-        for start in range(0, 30_000, 1000):
-            desk.verdicts(0, start, *records(1000, f"from-{start}"))
-        names = list(buckets(rig, desk))
-        sizes = [rig.redis.hlen(name) for name in names]
-        encodings = {rig.redis.object("encoding", name) for name in names}
-    assert encodings in ({b"listpack"}, {b"ziplist"})  # as 6.2 calls it
-    assert 30_000 / 20 - 3 <= len(names) <= 30_000 / 20 + 3
-    assert sum(sizes) == 30_000
-    assert max(sizes) <= 128
-    tag = wire.meta_key(desk.shard)[len("eos:") :].encode()
-    assert all(tag in name for name in rig.redis.scan_iter())
-
-
-def test_an_owner_takes_no_more_than_40_bytes_and_all_of_them_are_found(rig: OwnServer) -> None:
-    rig.lose()
-    desk = Desk.opened(rig)
-    desk.verdicts(0, 0, Rec("first"))
-    before = rig.redis.info("memory")["used_memory"]
-    starts = range(1, 100_001, 1000)
-    for start in starts:
-        assert desk.verdicts(0, start, *records(1000, f"from-{start}")) == [FRESH] * 1000
-    assert (rig.redis.info("memory")["used_memory"] - before) / 100_000 <= 40
-    for start in starts:
-        copies = desk.ask(desk.claims(1, start - 1, *records(1000, f"from-{start}")))
-        assert [o.offset for o in copies.owners.values()] == list(range(start, start + 1000))
-
-
-def buckets(rig: OwnServer, desk: Desk) -> Iterator[bytes]:
-    tag = wire.meta_key(desk.shard)[len("eos:") :]
-    yield from rig.redis.scan_iter(match=f"eos1:{tag}:*", count=10_000)
 
 
 def test_a_server_that_may_evict_keys_is_refused(rig: OwnServer) -> None:

@@ -16,7 +16,7 @@ from tests.integration.processes import Worker, fault, quick
 
 DISTINCT = 90
 POINTS = [
-    ("ledger", "claim", 3),
+    ("ledger", "claim", 6),
     ("transactions", "begin", 3),
     ("transactions", "produce", 22),  # in the middle of the third or the fourth transaction
     ("transactions", "send_offsets", 3),
@@ -122,7 +122,7 @@ def test_a_ledger_that_remembers_keys_and_not_their_owners_loses_what_a_dead_wor
     cluster.send(worker.source, inputs)
     worker.broken = "seen set"
 
-    dies_in_the_middle(worker, "ledger", "claim", "after", 3)
+    dies_in_the_middle(worker, "ledger", "claim", "after", 6)
     worker.start()
     cluster.await_settled(namespace, worker.source)
     worker.drain()

@@ -237,7 +237,8 @@ class Story:
             running.enter_context(self.b).until_assigned(1)
             ((_, of_b),) = self.b.partitions()
             self.cluster.send(self.source, [Input("warm-0", 0), Input("warm-1", 1)])
-            self.cluster.await_settled(self.settings.group, self.source)
+            for line in (self.a, self.b):
+                line.until(lambda line: line.saw(Committed), "the first commit")
             calm = len(self.b.events)
 
             self.armed.set()

@@ -12,6 +12,9 @@ from tests.simulation.kafka import Kafka
 from tests.simulation.ledger import Ledger
 from tests.simulation.switches import Switches
 
+PATIENCE = 60
+"""For how many steps of the world a stable read waits."""
+
 T = TypeVar("T")
 Steps = Generator[None, None, T]
 
@@ -30,6 +33,7 @@ class World(Protocol):
     on: Switches
     kafka: Kafka
     ledger: Ledger
+    now: int
 
     def fate(self) -> Fate:
         """Decide what becomes of a request."""
@@ -50,6 +54,10 @@ class World(Protocol):
 class Rewind(Exception):  # noqa: N818 - not an error
     """Drop everything pending and begin again at the frontier."""
 
+    def __init__(self, why: str, *, keeps_lanes: bool = False) -> None:
+        super().__init__(why)
+        self.keeps_lanes = keeps_lanes
+
 
 class Actor:
     """A member of the group, as far as its client library takes it."""
@@ -59,7 +67,10 @@ class Actor:
         self.name = name
         self.generation = 0
         """The generation that the client joined, in the background of what the actor does."""
-        self.assigned: list[int] = []
+        self.assigned: dict[int, int] = {}
+        """The number of each partition's assignment: it changes when the partition was lost."""
+        self.token = world.token()
+        """One for all its tries to recover."""
 
     def tell(self, what: str, *values: object) -> None:
         """Tell the story."""
@@ -86,9 +97,12 @@ class Actor:
                 return answer
 
     def frontier(self, partition: int, *, stable: bool) -> Steps[int]:
-        """Read a committed offset; a stable read waits for open transactions."""
+        """Read a committed offset; a stable read waits for open transactions, for a while."""
         yield
         kafka = self.world.kafka
+        deadline = self.world.now + PATIENCE
         while stable and kafka.unstable[partition]:
+            if self.world.now > deadline:
+                raise Rewind(f"the frontier of p{partition} is unstable")
             yield
         return kafka.committed[partition]

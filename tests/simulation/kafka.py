@@ -22,6 +22,11 @@ class Record(NamedTuple):
     key: int | None
     fingerprint: int
 
+    def __str__(self) -> str:
+        """Give where it stands and which key it has."""
+        payload = "" if self.fingerprint == 0 else "'"
+        return f"p{self.partition}@{self.offset}={self.key}{payload}"
+
 
 class Outcome(NamedTuple):
     """What a transaction says about one record."""

@@ -44,19 +44,31 @@ class Claimed(NamedTuple):
     verdicts: list[Verdict]
 
 
-class Taken(NamedTuple):
-    """A partition at a take-over."""
+class Refused(NamedTuple):
+    """The answer to claims that were not."""
 
-    epoch: int
-    claimed: int
+    why: Admission
+    partition: int
+
+
+class Lock(NamedTuple):
+    """Who holds the recovery lock, and which holding of it that is."""
+
+    token: int
+    stamp: int
+
+
+class Locked(NamedTuple):
+    """The answer while somebody else holds it."""
+
+    by: Lock
 
 
 class Recovery(NamedTuple):
-    """The right to recover."""
+    """The right to recover: what it runs against, and from where on to read again."""
 
-    token: int
     identity: int
-    sealed: bool
+    lock: Lock
     begin: dict[int, int]
 
 
@@ -65,7 +77,7 @@ class State:
     """What the server can lose."""
 
     seal: Seal | None = None
-    lock: int | None = None
+    lock: Lock | None = None
     owners: dict[int, Owner] = field(default_factory=dict)
     claimed: dict[int, int] = field(default_factory=dict)
     floor: dict[int, int] = field(default_factory=dict)
@@ -94,20 +106,21 @@ class Ledger:
         self.on_settled = on_settled
         self.identity = 1
         self.nonces = 0
+        self.stamps = 0
         self.opened_at = 0
         self.state = State()
         self.past = [State()]
 
     # --- scripts --------------------------------------------------------------------------
 
-    def take(self, partition: int) -> Taken:
+    def take(self, partition: int) -> int:
         """Bump the epoch of a partition."""
         state = self._change()
         epoch = next_epoch(state.epochs.get(partition, 0), self.clock())
         state.epochs[partition] = epoch
-        return Taken(epoch, state.claimed.get(partition, 0))
+        return epoch
 
-    def claim(self, batch: Sequence[Claims]) -> Claimed | Admission:
+    def claim(self, batch: Sequence[Claims]) -> Claimed | Refused:
         """Claim a batch, all or nothing."""
         seal = self.state.seal
         sealed = seal is not None and seal.identity == self.identity
@@ -120,7 +133,7 @@ class Ledger:
                 claimed=self.state.claimed.get(claims.partition, 0),
             )
             if admission is not Admission.OPEN:
-                return admission
+                return Refused(admission, claims.partition)
         assert seal is not None
         self._change()
         return Claimed(seal, [v for claims in batch for v in self._claim_partition(claims)])
@@ -129,15 +142,17 @@ class Ledger:
         """Tell whether the seal is still the one that claims were made under."""
         return self.state.seal == seal and seal.identity == self.identity
 
-    def lock(self, token: int) -> Recovery | None:
+    def lock(self, token: int) -> Recovery | Locked:
         """Take, or hold on to, the recovery lock."""
-        if self.state.lock not in (None, token):
-            return None
+        held = self.state.lock
+        if held is not None and held.token != token:
+            return Locked(held)
         state = self._change()
-        state.lock = token
-        sealed = state.seal is not None and state.seal.identity == self.identity
+        if held is None:
+            self.stamps += self.on.stamped_lock
+            held = state.lock = Lock(token, self.stamps)
         begin = state.floor if self.on.facts_overrule and self.on.audit else state.claimed
-        return Recovery(token, self.identity, sealed, begin.copy())
+        return Recovery(self.identity, held, begin.copy())
 
     def reassert(
         self, recovery: Recovery, partition: int, end: int, records: Sequence[tuple[Record, bool]]
@@ -156,7 +171,7 @@ class Ledger:
         """Seal anew, unless a seal of this identity stands, and give the lock back."""
         if self.on.open_checks_identity and recovery.identity != self.identity:
             return False
-        if self.on.open_checks_lock and recovery.token != self.state.lock:
+        if self.on.open_checks_lock and recovery.lock != self.state.lock:
             return False
         state = self._change()
         if state.seal is None or state.seal.identity != self.identity:
@@ -172,6 +187,8 @@ class Ledger:
     def _claim_partition(self, claims: Claims) -> list[Verdict]:
         partition = claims.partition
         state = self.state
+        # After a loss nobody is fenced until the newest epoch is heard of again.
+        state.epochs[partition] = max(state.epochs.get(partition, 0), claims.epoch)
         settled_below = claims.frontier
         if self.on.floor:
             settled_below = max(settled_below, state.floor.get(partition, 0))
@@ -210,7 +227,7 @@ class Ledger:
             owners[key] = after
 
     def _holds(self, recovery: Recovery) -> bool:
-        return recovery.identity == self.identity and recovery.token == self.state.lock
+        return recovery.identity == self.identity and recovery.lock == self.state.lock
 
     def _change(self) -> State:
         self.past.append(self.state.copy())

@@ -3,7 +3,7 @@
 from eos.core.rules import reread
 from tests.simulation.actor import Actor, Steps
 from tests.simulation.kafka import Record
-from tests.simulation.ledger import Recovery
+from tests.simulation.ledger import Locked, Recovery
 
 STRETCH = 1
 """How many offsets are put back in one call."""
@@ -12,8 +12,8 @@ STRETCH = 1
 def recover(actor: Actor) -> Steps[None]:
     """Lock, read the frontiers and the audit, put owners back, open. Give up if it is lost."""
     world, on = actor.world, actor.world.on
-    recovery = yield from _lock(actor)
-    if recovery is None:
+    recovery: Recovery | Locked = yield from actor.call("lock", lambda: world.ledger.lock(actor.token))
+    if isinstance(recovery, Locked):
         actor.tell("finds the recovery lock taken, and waits")
         while world.ledger.state.lock is not None:
             yield
@@ -23,7 +23,7 @@ def recover(actor: Actor) -> Steps[None]:
     if on.audit and not on.audit_after_frontiers:
         suppressed = yield from _audit(actor)
     frontiers = {}
-    for partition in range(len(world.kafka.log)) if on.all_partitions else list(actor.assigned):
+    for partition in range(len(world.kafka.log)) if on.all_partitions else actor.assigned:
         frontiers[partition] = yield from actor.frontier(partition, stable=on.stable_read)
     if on.audit and on.audit_after_frontiers:
         suppressed = yield from _audit(actor)
@@ -37,16 +37,6 @@ def recover(actor: Actor) -> Steps[None]:
                 return
     opened = yield from actor.call("open", lambda: world.ledger.open(recovery, frontiers))
     actor.tell("opens the ledger: {}", world.ledger.state.seal if opened else "too late")
-
-
-def _lock(actor: Actor) -> Steps[Recovery | None]:
-    world = actor.world
-    token = world.token()
-    if not world.on.token_per_request:
-        return (yield from actor.call("lock", lambda: world.ledger.lock(token)))
-    # What gets no answer is not asked for again: the next try carries another token.
-    yield
-    return actor.send("lock", lambda: world.ledger.lock(token))
 
 
 def _audit(actor: Actor) -> Steps[set[Record]]:

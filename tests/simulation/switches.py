@@ -34,8 +34,8 @@ class Switches:
     """The ledger is opened only by who still holds the recovery lock."""
     reassert_checks: bool = True
     """Owners are put back only under the same identity and lock."""
-    token_per_request: bool = True
-    """No two requests for the lock carry one token: a late one never revives a lost lock."""
+    stamped_lock: bool = True
+    """Each taking of the lock is another: a late request never revives one that was lost."""
     audit_to_high_watermark: bool = True
     """Recovery waits for the transactions that stand open in the audit."""
     audit_after_frontiers: bool = True

@@ -133,9 +133,14 @@ class World:
             return
         if worker.name not in kafka.assignment:
             kafka.rebalance([*kafka.assignment, worker.name], self.below(3))
+        # What it had in the generation just before, it did not lose.
+        kept = worker.assigned if worker.generation == kafka.generation - 1 else {}
+        worker.assigned = {
+            partition: kept.get(partition, kafka.generation)
+            for partition in kafka.assignment[worker.name]
+        }
         worker.generation = kafka.generation
-        worker.assigned = kafka.assignment[worker.name]
-        self.tell(worker.name, "joins generation {}: {}", worker.generation, worker.assigned)
+        self.tell(worker.name, "joins generation {}: {}", worker.generation, [*worker.assigned])
 
     def _start(self, slot: int) -> None:
         self.births[slot] += 1
@@ -215,11 +220,8 @@ class World:
 
     def _roll_back(self) -> None:
         states = len(self.ledger.past)
-        if self.below(2):  # lose the tail
-            index = max(0, states - 1 - self.below(8))
-        else:
-            index = self.below(states)
-        self.ledger.roll_back(index)
+        back = self.below(8 if self.below(2) else states)  # often only the tail is lost
+        self.ledger.roll_back(max(0, states - 1 - back))
         self.tell("world", "rolls the ledger back to {}", self.ledger.state)
 
     def _postman(self) -> float:

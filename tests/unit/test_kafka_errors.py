@@ -34,6 +34,16 @@ K = KafkaError
         (K.COORDINATOR_LOAD_IN_PROGRESS, {}, RetriableError),
         (K.NOT_COORDINATOR, {}, RetriableError),
         (K.UNKNOWN, {"retriable": True}, RetriableError),
+        # A broker that was restarted, or moved its leaders, answers so for a while.
+        (K.FENCED_LEADER_EPOCH, {}, RetriableError),
+        (K.UNKNOWN_LEADER_EPOCH, {}, RetriableError),
+        (K.OFFSET_NOT_AVAILABLE, {}, RetriableError),
+        (K.REPLICA_NOT_AVAILABLE, {}, RetriableError),
+        (K.KAFKA_STORAGE_ERROR, {}, RetriableError),
+        (K.NOT_ENOUGH_REPLICAS_AFTER_APPEND, {}, RetriableError),
+        (K.ELIGIBLE_LEADERS_NOT_AVAILABLE, {}, RetriableError),
+        (K.THROTTLING_QUOTA_EXCEEDED, {}, RetriableError),
+        (K.NOT_CONTROLLER, {}, RetriableError),
         (K._INVALID_ARG, {}, ConfigError),  # noqa: SLF001
         (K.SASL_AUTHENTICATION_FAILED, {}, ConfigError),
         (K._STATE, {}, FatalError),  # noqa: SLF001
@@ -43,7 +53,7 @@ K = KafkaError
 def test_an_error_says_what_the_caller_must_do(
     code: int, flags: dict[str, bool], expected: type[EosError]
 ) -> None:
-    found = translated(KafkaError(code, "the reason", **flags), "do something")  # type: ignore[arg-type]
+    found = translated(KafkaError(code, "the reason", **flags), "do something")
     assert type(found) is expected
     assert "do something" in str(found)
     assert "the reason" in str(found)

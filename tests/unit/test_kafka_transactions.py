@@ -48,7 +48,7 @@ class Producers:
 
     def fails(self, method: str, code: int, **flags: bool) -> None:
         """Plan that the next call of a method fails."""
-        self.plan[method].append(KafkaException(KafkaError(code, "planned", **flags)))  # type: ignore[arg-type]
+        self.plan[method].append(KafkaException(KafkaError(code, "planned", **flags)))
 
     def disconnect(self) -> None:
         self.logger.log(logging.INFO, "broker 1: Disconnected (after 2 ms in state UP)")

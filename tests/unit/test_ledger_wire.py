@@ -79,5 +79,6 @@ def test_all_keys_of_a_shard_share_a_hash_tag_and_no_two_shards_do() -> None:
     one, other = Shard("ns", "group", "topic"), Shard("ns", "group", "re-created")
     assert wire.meta_key(one) == wire.meta_key(Shard("ns", "group", "topic"))
     assert wire.meta_key(one) != wire.meta_key(other)
+    assert wire.meta_key(Shard("a/b", "c", "t")) != wire.meta_key(Shard("a", "b/c", "t"))
     assert wire.meta_key(one).startswith("eos:{")
     assert wire.meta_key(one).endswith("}")

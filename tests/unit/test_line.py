@@ -54,9 +54,7 @@ class Bench:
         timer = threading.Timer(SECONDS, deadline.set)
         timer.start()
         try:
-            self.line(handler, wrap, slot).run(
-                lambda: self.kafka.settled() or deadline.is_set()
-            )
+            self.line(handler, wrap, slot).run(lambda: self.kafka.settled() or deadline.is_set())
         finally:
             timer.cancel()
         assert not deadline.is_set(), "\n".join(map(str, self.events[-20:]))
@@ -328,9 +326,7 @@ def test_a_worker_that_is_fenced_stops() -> None:
 
     def wrap(ports: Ports) -> None:
         twin = bench.kafka.ports(bench.ledger, "same").transactions
-        ports.transactions = faulty(
-            ports.transactions, Fault("begin", "before", 1, twin.prepare)
-        )
+        ports.transactions = faulty(ports.transactions, Fault("begin", "before", 1, twin.prepare))
 
     with pytest.raises(FencedError):
         bench.run(wrap=wrap, slot="same")
@@ -343,7 +339,9 @@ def test_what_stops_the_line_settles_nothing_and_leaves_the_group(error: Excepti
     bench.send("a")
 
     def wrap(ports: Ports) -> None:
-        ports.transactions = faulty(ports.transactions, Fault("commit", "before", 1, raising(error)))
+        ports.transactions = faulty(
+            ports.transactions, Fault("commit", "before", 1, raising(error))
+        )
 
     with pytest.raises(type(error)):
         bench.run(wrap=wrap)
@@ -493,7 +491,7 @@ def forced(*, confirms: bool) -> int:
     assert held.wait(SECONDS)
     bench.ledger.lose()
     bench.send("key'", partition=1)
-    assert wait_until(lambda: bench.saw(Committed), seconds=SECONDS)
+    assert wait_until(lambda: bool(bench.saw(Committed)), seconds=SECONDS)
     release.set()
     assert wait_until(bench.kafka.settled, seconds=SECONDS)
     stop.set()

@@ -21,7 +21,9 @@ OTHER_PAYLOAD = Owner(0, 3, 2)
         pytest.param(7, True, SELF, Verdict.AGAIN, id="its own"),
         pytest.param(7, True, SELF._replace(fingerprint=9), Verdict.AGAIN, id="its own, compacted"),
         pytest.param(7, True, COPY, Verdict.DUPLICATE, id="a copy"),
-        pytest.param(7, True, Owner(0, 9, 1), Verdict.DUPLICATE, id="a copy that was claimed first"),
+        pytest.param(
+            7, True, Owner(0, 9, 1), Verdict.DUPLICATE, id="a copy that was claimed first"
+        ),
         pytest.param(7, True, ELSEWHERE, Verdict.DUPLICATE, id="a copy on another partition"),
         pytest.param(7, True, OTHER_PAYLOAD, Verdict.CONFLICT, id="another payload"),
     ],
