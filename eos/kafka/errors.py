@@ -42,7 +42,8 @@ _MEMBERSHIP = frozenset(
         KafkaError.FENCED_MEMBER_EPOCH,
     }
 )
-# A server is away, starting, or busy with a request before ours.
+# A server is away, starting, or busy with a request before ours; and all that Kafka's own
+# protocol tables call retriable.
 _AWAY = frozenset(
     {
         KafkaError._TRANSPORT,
@@ -63,6 +64,20 @@ _AWAY = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.NETWORK_EXCEPTION,
         KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.PREFERRED_LEADER_NOT_AVAILABLE,
+        KafkaError.ELIGIBLE_LEADERS_NOT_AVAILABLE,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+        KafkaError.FETCH_SESSION_ID_NOT_FOUND,
+        KafkaError.INVALID_FETCH_SESSION_EPOCH,
+        KafkaError.LISTENER_NOT_FOUND,
+        KafkaError.UNKNOWN_TOPIC_ID,
     }
 )
 

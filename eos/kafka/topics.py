@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from eos.core.errors import FatalError
+from eos.core.errors import FatalError, RetriableError
 from eos.core.ports import Partition
 from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import translated, translating
@@ -19,6 +19,7 @@ class KafkaTopics:
     """Implements `eos.core.ports.Topics`."""
 
     def __init__(self, conf: dict[str, Any]) -> None:
+        self._seen: set[str] = set()
         with translating("make a Kafka admin client"):
             self._admin = AdminClient(conf, logger=CLIENT_LOG)
 
@@ -27,17 +28,22 @@ class KafkaTopics:
 
         Raises:
             FatalError: If there is no such topic.
-            RetriableError: If the brokers are away.
+            RetriableError: If the brokers are away, or a topic that was there is not.
         """
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
         try:
             found = asked[topic].result(TIMEOUT + 1)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            unknown = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+            if unknown and topic in self._seen:
+                # It was there: a broker that has just started does not know its topics yet.
+                raise RetriableError(f"topic {topic!r} is not there right now") from error
+            if unknown:
                 raise FatalError(
                     f"topic {topic!r} does not exist: create it, or correct its name"
                 ) from error
             raise translated(error.args[0], f"describe topic {topic!r}") from error
+        self._seen.add(topic)
         # In the form that Kafka's own tools print, which has no slashes.
         return str(found.topic_id).replace("+", "-").replace("/", "_"), len(found.partitions)
 
