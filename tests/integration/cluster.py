@@ -112,19 +112,18 @@ class Cluster:
         with closing(self._consumer("read_uncommitted", **{"group.id": group})) as reader:
             return self._committed(reader, topic)
 
+    def is_settled(self, group: str, topic: str) -> bool:
+        """Tell whether the group has settled all that stands in the topic."""
+        with suppress(KafkaException):  # the coordinator is being looked for, or moves
+            ends = {number: end for number, end in self.ends(topic).items() if end}
+            return self.committed(group, topic) == ends
+        return False
+
     def await_settled(self, group: str, topic: str, seconds: float = 2 * SECONDS) -> None:
         """Wait until the group has settled all that stands in the topic."""
-        ends = {number: end for number, end in self.ends(topic).items() if end}
-        with closing(self._consumer("read_uncommitted", **{"group.id": group})) as reader:
-
-            def settled() -> bool:
-                with suppress(KafkaException):  # the coordinator is being looked for, or moves
-                    return self._committed(reader, topic) == ends
-                return False
-
-            if not wait_until(settled, seconds=seconds):
-                found = self._committed(reader, topic)
-                raise AssertionError(f"not all is settled: {found} of {ends}")
+        if not wait_until(lambda: self.is_settled(group, topic), seconds=seconds, every=0.2):
+            found, ends = self.committed(group, topic), self.ends(topic)
+            raise AssertionError(f"not all is settled: {found} of {ends}")
 
     def has_open_transaction(self, group: str, topic: str) -> bool:
         """Tell whether offsets of the group wait for a transaction to end (KIP-447)."""

@@ -76,7 +76,7 @@ class Actor:
         """Tell the story."""
         self.world.tell(self.name, what, *values)
 
-    def send(self, what: str, request: Callable[[], T | None]) -> T | None:
+    def send(self, what: str, request: Callable[[], T]) -> T | None:
         """Ask the ledger once. What was lost on the way may still arrive."""
         fate = self.world.fate()
         if fate is Fate.FINE:
@@ -88,7 +88,7 @@ class Actor:
             self.world.delay(f"{self.name}'s {what}", request)
         return None
 
-    def call(self, what: str, request: Callable[[], T | None]) -> Steps[T]:
+    def call(self, what: str, request: Callable[[], T]) -> Steps[T]:
         """Ask the ledger until it answers."""
         while True:
             yield

@@ -12,7 +12,7 @@ STRETCH = 1
 def recover(actor: Actor) -> Steps[None]:
     """Lock, read the frontiers and the audit, put owners back, open. Give up if it is lost."""
     world, on = actor.world, actor.world.on
-    recovery: Recovery | Locked = yield from actor.call("lock", lambda: world.ledger.lock(actor.token))
+    recovery = yield from actor.call("lock", lambda: world.ledger.lock(actor.token))
     if isinstance(recovery, Locked):
         actor.tell("finds the recovery lock taken, and waits")
         while world.ledger.state.lock is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from eos.core.rules import HANDLED, Admission, Verdict
 from tests.simulation.actor import Actor, Fate, Rewind, Steps, World
 from tests.simulation.kafka import Fenced, IllegalGeneration, Outcome
-from tests.simulation.ledger import Claimed, Claims, Refused, Seal
+from tests.simulation.ledger import Claims, Refused, Seal
 from tests.simulation.recovery import recover
 
 
@@ -150,7 +150,7 @@ class Worker(Actor):
 
     def _claim(self, claims: list[Claims]) -> Steps[None]:
         ledger = self.world.ledger
-        answer: Claimed | Refused = yield from self.call("claim", lambda: ledger.claim(claims))
+        answer = yield from self.call("claim", lambda: ledger.claim(claims))
         if isinstance(answer, Refused):
             self.tell("claims {}: {}", _ranges(claims), answer.why.name)
             yield from self._refused(claims, answer)
