@@ -108,6 +108,7 @@ class Consume:
         self._pace = Pace(batch_records)
         self._batch_wait = batch_wait
         self._emit = emit
+        self._joined = False
         self._shards: dict[str, Shard] = {}
         self._partition_counts: dict[str, int] = {}
         self._lanes: dict[Partition, Lane] = {}
@@ -124,7 +125,7 @@ class Consume:
         """
         limit = self._pace.limit()
         self._go_back()
-        if not self._shards:
+        if not self._joined:
             self._join()
         waiting = self._open()
         messages = self._reader.poll(limit, _OPEN_POLL if waiting else self._batch_wait)
@@ -202,13 +203,11 @@ class Consume:
         self._reader.close()
 
     def _join(self) -> None:
-        described = {topic: self._topics.describe(topic) for topic in self._sources}
-        for topic in self._targets:
+        for topic in (*self._sources, *self._targets):
             self._topics.describe(topic)  # a wrong name shall show now, not as a time-out
         self._topics.ensure(self._own_topics)
         self._reader.subscribe(self._sources)
-        self._partition_counts = {topic: count for topic, (_, count) in described.items()}
-        self._shards = {topic: self._shard(topic_id) for topic, (topic_id, _) in described.items()}
+        self._joined = True
 
     def _check_assignment(self) -> None:
         if self._reader.assignments != self._assignments:
@@ -258,7 +257,9 @@ class Consume:
         frontiers |= self._reader.beginnings(new)
         opened = []
         for topic in {topic for topic, _ in closed}:
-            shard = self._shards[topic]
+            # Asked each time: partitions may have been added, or the topic made anew.
+            topic_id, self._partition_counts[topic] = self._topics.describe(topic)
+            shard = self._shards[topic] = self._shard(topic_id)
             numbers = [number for name, number in closed if name == topic]
             for number, taken in self._ledger.take(shard, numbers).items():
                 partition, frontier = (topic, number), frontiers[topic, number] or 0

@@ -40,6 +40,7 @@ MAX_BATCH = 10_000
 _OURS = {
     "group.id": "give `group`",
     "bootstrap.servers": "give `brokers`",
+    "group.instance.id": "leave it out: all workers of a pool would share it and fence each other",
     "transactional.id": "give `instance`; the id is <namespace>.<instance>.<slot>",
     "enable.auto.offset.store": "leave it out: eos settles offsets itself",
     "transaction.timeout.ms": "leave it out: it is 10 s, so that a dead worker does not hold up",

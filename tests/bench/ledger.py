@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[500, 1000])
     parser.add_argument("--url", help="a Redis to use; everything in it is lost")
     asked = parser.parse_args()
-    print(HEAD)  # noqa: T201
+    print(HEAD)
     with server(asked.url) as url:
         bench = Bench(url)
         for keys, size in itertools.product(asked.keys, asked.batches):
@@ -191,7 +191,7 @@ def main() -> None:
                 bench.raw(keys, size),
                 bench.set_nx(keys, size),
             ):
-                print(row, flush=True)  # noqa: T201
+                print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,12 @@ def _measure(
     admin = AdminClient({"bootstrap.servers": servers})
     for made in admin.create_topics([NewTopic(f"{run}-out", PARTITIONS)]).values():
         made.result(30)
-    environment = {**os.environ, "BENCH_RUN": run, "BENCH_SERVERS": servers, "BENCH_REDIS": redis_url}
+    environment = {
+        **os.environ,
+        "BENCH_RUN": run,
+        "BENCH_SERVERS": servers,
+        "BENCH_REDIS": redis_url,
+    }
     command = [sys.executable, "-m", "tests.bench.pipeline", "--one", name]
     command += ["--records", str(arguments.records)]
     answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)

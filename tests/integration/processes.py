@@ -82,6 +82,9 @@ class Worker:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
+            before = self.output[-1].stat().st_size
+            self.process.send_signal(signal.SIGUSR1)  # it tells where it hangs
+            wait_until(lambda: self.output[-1].stat().st_size > before, seconds=1)
             raise AssertionError(f"slot {self.slot} is still running:\n{self.told()}") from None
 
     def drain(self) -> None:

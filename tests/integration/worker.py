@@ -4,6 +4,7 @@ It notes what happens in a file, a line of JSON each, written at once, so that t
 a kill.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -70,6 +71,7 @@ def main(order: dict[str, Any]) -> None:
     """Work until SIGTERM."""
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+    faulthandler.register(signal.SIGUSR1)  # where it hangs, if it does
     diary = Diary(order["diary"])
     settings = Settings(**order["settings"])
     ports = build.adapters(settings, order["slot"], diary.event)
