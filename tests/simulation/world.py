@@ -167,9 +167,9 @@ class World:
             draw = self.random.random()
             if draw < 0.04:
                 self._evict()
-            elif draw < 0.043:
+            elif draw < 0.06:  # surely, in so many steps: somebody may wait for his own
                 self._time_out()
-            elif draw < 0.1:
+            elif draw < 0.12:
                 self._hear(self._any())
             else:
                 self._step()
