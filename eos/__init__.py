@@ -10,6 +10,7 @@ from eos.core.errors import (
     FatalError,
     FencedError,
     HandlerError,
+    HungError,
     RetriableError,
 )
 from eos.core.keys import header
@@ -26,6 +27,7 @@ __all__ = [
     "FatalError",
     "FencedError",
     "HandlerError",
+    "HungError",
     "Position",
     "Record",
     "RetriableError",

@@ -1,7 +1,6 @@
 """Settings → a ready line. The only module that knows every adapter."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from eos.claim import Claim
@@ -27,6 +26,7 @@ from eos.operate.recovery import Recover
 from eos.operate.window import Window
 from eos.retry import Backoff
 from eos.settle import Settle
+from eos.settle.beside import Beside
 from eos.stores.memory.ledger import MemoryLedger
 from eos.stores.redis.ledger import RedisLedger
 
@@ -123,7 +123,7 @@ def line(settings: Settings, steps: Sequence[Step], ports: Ports, emit: Emit) ->
         transactions=ports.transactions,
         consume=consume,
         claim=claim,
-        executor=ThreadPoolExecutor(1, thread_name_prefix="settle"),
+        executor=Beside(),
         interval=duration(settings.commit_interval),
         limit=settings.batch_records * TRANSACTION_BATCHES,
         emit=emit,

@@ -57,5 +57,9 @@ class FencedError(FatalError):
     """Another process has taken over this transactional id."""
 
 
+class HungError(EosError):
+    """Begin again in a new process: a call into the Kafka client never came back."""
+
+
 class HandlerError(EosError):
     """The user's code failed, or what it returned cannot be sent."""

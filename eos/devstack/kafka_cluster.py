@@ -177,7 +177,7 @@ def _format(
     output = folder / "logs" / "format.out"
     runs = [
         group.spawn(
-            [*tool, "--cluster-id", cluster_id, "--config", str(_settings_file(folder, node))],
+            [*tool, f"--cluster-id={cluster_id}", "--config", str(_settings_file(folder, node))],
             output,
         )
         for node in nodes

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 
 from eos.claim.step import Claim, Seals
 from eos.consume.step import Consume, Lane
-from eos.core.errors import AbortableError, RetriableError
+from eos.core.errors import AbortableError, HungError, RetriableError
 from eos.core.events import Aborted, Committed, Committing, Emit
 from eos.core.ports import Partition, Transactions
 from eos.handle.step import Handled
+
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class Settle:
         limit: At most this many records.
         emit: Told of outcomes, in the line's thread.
         clock: Monotonic seconds.
+        patience: How many seconds the end of a transaction is waited for, beyond all the
+            time-outs of its calls.
     """
 
     def __init__(
@@ -81,7 +85,9 @@ class Settle:
         limit: int,
         emit: Emit,
         clock: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
+        self._patience = patience
         self._transactions = transactions
         self._consume = consume
         self._claim = claim
@@ -93,6 +99,7 @@ class Settle:
         self._pending: Batch | None = None
         self._committing: tuple[Batch, Future[bool]] | None = None
         self._failed = 0
+        self._hung = False
 
     def prepare(self) -> None:
         """End what a predecessor left open, before anybody waits for it."""
@@ -108,6 +115,7 @@ class Settle:
             AbortableError: One was not: rewind.
             RetriableError: A server is away: rewind, and wait.
             FencedError: Another process has this transactional id.
+            HungError: The Kafka client does not come back: this process must be replaced.
         """
         if handled:
             pending = self._pending
@@ -155,7 +163,8 @@ class Settle:
     def close(self) -> None:
         """Give the producer up."""
         self._executor.shutdown()
-        self._transactions.close()
+        if not self._hung:  # or this would hang as well
+            self._transactions.close()
 
     def _is_due(self) -> bool:
         pending = self._pending
@@ -199,7 +208,14 @@ class Settle:
         if self._committing is None:
             return False
         (batch, outcome), self._committing = self._committing, None
-        known = outcome.result()
+        try:
+            known = outcome.result(self._patience)
+        except TimeoutError as error:
+            self._hung = True
+            raise HungError(
+                f"a transaction did not end within {self._patience:g} s, whatever time-outs its "
+                "calls were given: this process must be replaced. Nothing is lost"
+            ) from error
         if not known:
             self._resolve(batch.ends)
         self._failed = 0

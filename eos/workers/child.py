@@ -108,4 +108,8 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code:
+        # At once: a thread that hangs in the Kafka client must not keep us from a restart.
+        logging.shutdown()
+        os._exit(code)

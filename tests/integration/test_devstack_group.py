@@ -65,7 +65,7 @@ def test_a_signal_to_the_group_does_not_end_the_watch() -> None:
         member = group.spawn(["sleep", "600"], Path(os.devnull))
         guardian = os.getpgid(member.pid)
 
-        os.killpg(guardian, signal.SIGINT)
+        os.killpg(guardian, signal.SIGTERM)
 
-        assert member.wait() == -signal.SIGINT
+        assert member.wait() == -signal.SIGTERM
         assert not gone(guardian)
