@@ -127,7 +127,7 @@ class Settle:
             collected = self._collect()  # one at a time
             self._begin()
             return collected
-        return self._collect() if self._is_done() else False
+        return self._collect() if self._is_over() else False
 
     def finish(self) -> None:
         """Settle all that was handled, and wait for it. Raises as a call does."""
@@ -172,8 +172,15 @@ class Settle:
             self._clock() >= pending.due or pending.records >= self._limit
         )
 
-    def _is_done(self) -> bool:
-        return self._committing is not None and self._committing[1].done()
+    def _is_over(self) -> bool:
+        if self._committing is None:
+            return False
+        batch, outcome = self._committing
+        return outcome.done() or self._left(batch) == 0
+
+    def _left(self, batch: Batch) -> float:
+        """Give how much longer the end of its transaction is waited for, in seconds."""
+        return max(0.0, batch.began + self._patience - self._clock())
 
     def _begin(self) -> None:
         """Begin to settle what is pending."""
@@ -209,7 +216,7 @@ class Settle:
             return False
         (batch, outcome), self._committing = self._committing, None
         try:
-            known = outcome.result(self._patience)
+            known = outcome.result(self._left(batch))
         except TimeoutError as error:
             self._hung = True
             raise HungError(
