@@ -13,7 +13,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.switches import Switches
 
 PATIENCE = 60
-"""For how many steps of the world a stable read waits."""
+"""For how many steps of the world a read waits for open transactions: one may be our own."""
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -54,9 +54,10 @@ class World(Protocol):
 class Rewind(Exception):  # noqa: N818 - not an error
     """Drop everything pending and begin again at the frontier."""
 
-    def __init__(self, why: str, *, keeps_lanes: bool = False) -> None:
+    def __init__(self, why: str, *, keeps_lanes: bool = False, waits: bool = False) -> None:
         super().__init__(why)
         self.keeps_lanes = keeps_lanes
+        self.waits = waits
 
 
 class Actor:
@@ -97,12 +98,17 @@ class Actor:
                 return answer
 
     def frontier(self, partition: int, *, stable: bool) -> Steps[int]:
-        """Read a committed offset; a stable read waits for open transactions, for a while."""
+        """Read a committed offset; a stable read waits for open transactions."""
         yield
         kafka = self.world.kafka
-        deadline = self.world.now + PATIENCE
-        while stable and kafka.unstable[partition]:
-            if self.world.now > deadline:
-                raise Rewind(f"the frontier of p{partition} is unstable")
-            yield
+        if stable:
+            yield from self.wait_for(lambda: not kafka.unstable[partition])
         return kafka.committed[partition]
+
+    def wait_for(self, settled: Callable[[], bool]) -> Steps[None]:
+        """Wait for transactions to end, for a while."""
+        deadline = self.world.now + PATIENCE
+        while not settled():
+            if self.world.now > deadline:
+                raise Rewind("a transaction stays open")
+            yield

@@ -25,6 +25,10 @@ class Seal(NamedTuple):
     identity: int
     nonce: int
 
+    def __str__(self) -> str:
+        """Give a short name."""
+        return f"seal {self.identity}/{self.nonce}"
+
 
 class Claims(NamedTuple):
     """The claims of one partition in one batch."""
@@ -43,12 +47,20 @@ class Claimed(NamedTuple):
     seal: Seal
     verdicts: list[Verdict]
 
+    def __str__(self) -> str:
+        """Give the verdicts."""
+        return " ".join(verdict.name for verdict in self.verdicts)
+
 
 class Refused(NamedTuple):
     """The answer to claims that were not."""
 
     why: Admission
     partition: int
+
+    def __str__(self) -> str:
+        """Give the reason."""
+        return f"refused, {self.why.name} p{self.partition}"
 
 
 class Lock(NamedTuple):
@@ -82,6 +94,11 @@ class State:
     claimed: dict[int, int] = field(default_factory=dict)
     floor: dict[int, int] = field(default_factory=dict)
     epochs: dict[int, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Give what matters to a story."""
+        owners = " ".join(f"{key}→p{o.partition}@{o.offset}" for key, o in self.owners.items())
+        return f"{self.seal}, owners {owners}, claimed {self.claimed}, floor {self.floor}"
 
     def copy(self) -> "State":
         """Give a state that goes its own way."""

@@ -1,7 +1,7 @@
 """Recovery, as whoever sees CLOSED does it: the ledger is rebuilt from the log."""
 
 from eos.core.rules import reread
-from tests.simulation.actor import Actor, Steps
+from tests.simulation.actor import Actor, Rewind, Steps
 from tests.simulation.kafka import Record
 from tests.simulation.ledger import Locked, Recovery
 
@@ -14,10 +14,7 @@ def recover(actor: Actor) -> Steps[None]:
     world, on = actor.world, actor.world.on
     recovery = yield from actor.call("lock", lambda: world.ledger.lock(actor.token))
     if isinstance(recovery, Locked):
-        actor.tell("finds the recovery lock taken, and waits")
-        while world.ledger.state.lock is not None:
-            yield
-        return
+        raise Rewind("somebody else recovers", waits=True)
     actor.tell("recovers with {}", recovery)
     suppressed: set[Record] = set()
     if on.audit and not on.audit_after_frontiers:
@@ -27,7 +24,7 @@ def recover(actor: Actor) -> Steps[None]:
         frontiers[partition] = yield from actor.frontier(partition, stable=on.stable_read)
     if on.audit and on.audit_after_frontiers:
         suppressed = yield from _audit(actor)
-    actor.tell("recovers up to {}, suppressed: {}", frontiers, suppressed)
+    actor.tell("recovers up to {}, suppressed: {}", frontiers, sorted(map(str, suppressed)))
     for partition, frontier in frontiers.items():
         offsets = reread(recovery.begin.get(partition, 0), frontier, 0)
         for start in offsets[::STRETCH]:
@@ -45,8 +42,7 @@ def _audit(actor: Actor) -> Steps[set[Record]]:
     if not actor.world.on.audit_to_high_watermark:
         return kafka.audited(kafka.audit_end(stable=True))
     end = kafka.audit_end(stable=False)
-    while kafka.audit_end(stable=True) < end:
-        yield
+    yield from actor.wait_for(lambda: kafka.audit_end(stable=True) >= end)
     return kafka.audited(end)
 
 

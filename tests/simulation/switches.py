@@ -69,3 +69,6 @@ class Switches:
 
 
 NAMES = tuple(field.name.replace("_", "-") for field in fields(Switches))
+
+SIMPLE = ("audit", "copies-across")
+"""Recovery as it is built today: it keeps no audit, and is exact for copies on one partition."""

@@ -1,69 +1,94 @@
 """The random model holds with every ingredient, and breaks without any of those that carry weight.
 
 `EOS_HISTORIES` says how many histories the whole design must survive (default 10,000;
-`make fault` takes 100,000). `EOS_SEED` says where the seeds begin; both are in a failure's text.
-`python -m tests.simulation.model --seed N --without floor` tells one history as a story.
+`make fault` takes 100,000: two minutes a test). `EOS_SEED` says where their seeds begin (default:
+anywhere); it is printed. `python -m tests.simulation.model --seed N --without floor` tells one
+history as a story, and with `--histories 100000` it counts.
+
+Left out alone, `one-seal` and `epochs` break nothing in this tier: they are belts beside the
+braces. So are `contiguous-start` and `reassert-checks` where recovery overrules by facts; where it
+does not, in the simple form, they carry weight.
 """
 
 import os
 import random
+import sys
 
 import pytest
 
 from tests.simulation.model import tell, violations
-from tests.simulation.switches import Switches
+from tests.simulation.switches import SIMPLE, Switches
 
 HISTORIES = int(os.environ.get("EOS_HISTORIES", "10000"))
 SEED = int(os.environ.get("EOS_SEED", str(random.SystemRandom().randrange(10**9))))
 
-# A variant that is broken shows it within so many histories; the rarest, `floor`, breaks about
-# one in 5,000.
-ENOUGH = 100_000
+# A variant that is broken shows it within so many histories, from a fixed seed on: the rarest,
+# `floor` and `contiguous-start`, break one in 3,000.
+ENOUGH = 60_000
+
+BROKEN = [
+    ["confirm"],
+    ["stable-read"],
+    ["all-partitions"],
+    ["audit"],
+    ["floor"],
+    ["open-checks-identity"],
+    ["open-checks-lock"],
+    ["stamped-lock"],
+    ["audit-to-high-watermark"],
+    ["audit-after-frontiers"],
+    ["audit-conflicts"],
+    ["facts-overrule"],
+    ["pinned-generation"],
+    ["confirm-after-offsets"],
+    ["stable-assignment"],
+    ["renewed-producer"],
+    ["contiguous-start", "one-seal"],
+    [*SIMPLE, "contiguous-start"],
+    [*SIMPLE, "reassert-checks"],
+]
 
 
-def first_broken(on: Switches, histories: int) -> int | None:
-    """Give the first seed whose history breaks a promise."""
-    return next((s for s in range(SEED, SEED + histories) if violations(s, on)), None)
+def check_all(on: Switches, capsys: pytest.CaptureFixture[str]) -> None:
+    """See that no history breaks, or tell the first that does."""
+    with capsys.disabled():
+        sys.stdout.write(f"\n{HISTORIES} histories from seed {SEED} ")
+    for seed in range(SEED, SEED + HISTORIES):
+        if violations(seed, on):
+            pytest.fail(f"seed {seed}, {on}:\n{tell(seed, on)}")
+
+
+def breaks(seed: int, on: Switches) -> bool:
+    """Tell whether a history loses or repeats something; to be stuck is not enough."""
+    return any(not found.startswith("stuck") for found in violations(seed, on))
 
 
 @pytest.mark.timeout(1200)
-def test_nothing_is_lost_or_repeated_in_any_history() -> None:
-    broken = first_broken(Switches(), HISTORIES)
-    assert broken is None, tell(broken, Switches())
+def test_nothing_is_lost_or_repeated_in_any_history(capsys: pytest.CaptureFixture[str]) -> None:
+    check_all(Switches(), capsys)
+
+
+@pytest.mark.timeout(1200)
+def test_without_the_audit_copies_on_one_partition_are_safe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The form of recovery that is built today, and what `docs/guarantees.md` says of it."""
+    check_all(Switches().without(*SIMPLE), capsys)
+
+
+@pytest.mark.timeout(1200)
+def test_so_they_are_when_claims_do_not_run_ahead(capsys: pytest.CaptureFixture[str]) -> None:
+    check_all(Switches().without(*SIMPLE, "claims-ahead"), capsys)
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "ingredient",
-    [
-        "confirm",
-        "stable_read",
-        "all_partitions",
-        "audit",
-        "floor",
-        "open_checks_identity",
-        "open_checks_lock",
-        "audit_to_high_watermark",
-        "audit_conflicts",
-        "pinned_generation",
-        "confirm_after_offsets",
-        "stable_assignment",
-        "renewed_producer",
-    ],
-)
-def test_without_it_a_promise_breaks(ingredient: str) -> None:
-    on = Switches().without(ingredient)
-    assert first_broken(on, ENOUGH) is not None, f"{ingredient} carries no weight, seed {SEED}"
+@pytest.mark.parametrize("ingredients", BROKEN, ids=" ".join)
+def test_without_it_a_promise_breaks(ingredients: list[str]) -> None:
+    on = Switches().without(*ingredients)
+    assert any(breaks(seed, on) for seed in range(ENOUGH)), "it carries no weight"
 
 
-def test_without_the_audit_copies_on_one_partition_are_safe() -> None:
-    """The form of recovery that is built today, and what `docs/guarantees.md` says of it."""
-    on = Switches().without("audit", "copies_across", "claims_ahead")
-    broken = first_broken(on, HISTORIES)
-    assert broken is None, tell(broken, on)
-
-
-def test_without_the_audit_claims_may_run_ahead_as_well() -> None:
-    on = Switches().without("audit", "copies_across")
-    broken = first_broken(on, HISTORIES)
-    assert broken is None, tell(broken, on)
+def test_a_seed_always_tells_the_same_story() -> None:
+    on = Switches().without("all-partitions")
+    seed = next(seed for seed in range(ENOUGH) if breaks(seed, on))
+    assert tell(seed, on) == tell(seed, on)

@@ -104,6 +104,8 @@ class Worker(Actor):
                 self.tell("gives up its transaction, too: {}", graver)
                 self.lanes = {}
         self.world.kafka.abort(self.slot, self.producer)
+        while why.waits and self.world.ledger.state.lock is not None:
+            yield
 
     # --- the line -------------------------------------------------------------------------
 
@@ -151,11 +153,10 @@ class Worker(Actor):
     def _claim(self, claims: list[Claims]) -> Steps[None]:
         ledger = self.world.ledger
         answer = yield from self.call("claim", lambda: ledger.claim(claims))
+        self.tell("claims {}: {}", _ranges(claims), answer)
         if isinstance(answer, Refused):
-            self.tell("claims {}: {}", _ranges(claims), answer.why.name)
             yield from self._refused(claims, answer)
             raise Rewind(answer.why.name)
-        self.tell("claims {}: {}", _ranges(claims), " ".join(v.name for v in answer.verdicts))
         batch = self.gathered
         if batch is None:
             batch = self.gathered = Batch(self.opened, answer.seal)
