@@ -90,6 +90,10 @@ def producer(settings: Settings, transactional_id: str) -> dict[str, Any]:
         **_without(settings, _CONSUMER),
         "bootstrap.servers": settings.brokers,
         "transactional.id": transactional_id,
+        # `rebootstrap`, the default since librdkafka 2.11, gives the coordinator up when all
+        # brokers are away at once, and with it the request under way: a call into a transaction
+        # then never returns, whatever its time-out.
+        "metadata.recovery.strategy": "none",
         "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "message.timeout.ms": TRANSACTION_TIMEOUT_MS,
         # AddOffsets and EndTxn wait this long whenever the transaction before is not quite over.
