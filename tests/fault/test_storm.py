@@ -177,6 +177,7 @@ def test_nothing_is_lost_repeated_or_out_of_order_in_a_storm(
             print("storm:", *storm.log)  # noqa: T201 shown when it fails
 
     outputs = read_committed(to)
+    _tell_repeated(outputs)
     assert_exactly_once(inputs, outputs)
     assert_in_order(outputs)
 
@@ -190,12 +191,27 @@ def _parts(inputs: list[Input], began: float) -> Iterator[list[Input]]:
         sent = due
 
 
+def _position(message: Message) -> str:
+    found: Any = message.headers()
+    return str(dict(found)["position"].decode())
+
+
+def _tell_repeated(outputs: list[Message]) -> None:
+    """Print where repeated effects come from, for a test that failed."""
+    came_from: dict[bytes | None, list[str]] = {}
+    for message in outputs:
+        where = f"{_position(message)} as {message.offset()}"
+        came_from.setdefault(message.value(), []).append(where)
+    for value, places in came_from.items():
+        if len(places) > 1:
+            print(value, *places)  # noqa: T201 shown when it fails
+
+
 def assert_in_order(outputs: list[Message]) -> None:
     """See that what came from one partition is in the order of that partition."""
     last: dict[str, int] = {}
     for message in outputs:
-        found: Any = message.headers()
-        position = dict(found)["position"].decode()
+        position = _position(message)
         partition, offset = position.rsplit("/", 1)
         assert int(offset) > last.get(partition, -1), f"{position} after {last[partition]}"
         last[partition] = int(offset)

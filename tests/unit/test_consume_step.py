@@ -120,6 +120,21 @@ def test_what_was_read_already_is_dropped() -> None:
     assert bench.read() == {}
 
 
+def test_a_client_that_jumps_back_in_the_middle_of_a_batch_does_not_take_the_line_with_it() -> None:
+    # librdkafka was seen to do so when connections broke: 518 … 523, and then 0.
+    bench = Bench().started()
+    bench.send(5)
+    bench.extra += [message(0, offset) for offset in (0, 1, 2, 0, 1)]
+    try:
+        slices = bench.consume()
+    except AbortableError:
+        bench.consume.rewind(reopen=False)
+        slices = bench.consume()
+    offsets = [record.offset for slice_ in slices for record in slice_.records]
+    assert offsets == sorted(set(offsets))
+    assert slices[-1].end == offsets[-1] + 1
+
+
 def test_records_of_a_partition_that_is_not_open_are_dropped() -> None:
     bench = Bench(
         Fault("frontiers", "before", None, raising(RetriableError("a transaction is open")))
