@@ -290,6 +290,9 @@ class Consume:
                 if lane is None or offset < lane.next:
                     continue
                 slice_ = slices[lane.partition] = Slice(lane, lane.next, lane.next, [])
+            elif offset < slice_.end:
+                # Seen when connections broke. The end of a slice must never go back.
+                raise AbortableError(f"the client jumped back to {partition}@{offset}", "rebalance")
             slice_.records.append(record_of(message, slice_.lane.shard.topic_id, slice_.lane.epoch))
             slice_.end = slice_.lane.next = offset + 1
         for slice_ in slices.values():

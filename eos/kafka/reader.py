@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -156,7 +155,9 @@ class KafkaReader:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignments += 1
         for partition in partitions:
-            partition.offset = OFFSET_BEGINNING  # any: nothing is fetched before `seek`
+            # Nothing is fetched before `seek`. A plain number: the client would resolve a logical
+            # offset once more when connections break, and jump there.
+            partition.offset = 0
             self._assigned[partition.topic, partition.partition] = self._assignments
         if self._incremental:
             consumer.incremental_assign(partitions)

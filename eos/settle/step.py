@@ -191,6 +191,9 @@ class Settle:
         batch.began = self._clock()
         self._consume.unpin()
         self._failed = batch.records  # until nothing below has raised
+        for handled in batch.handled:
+            if handled.slice.end <= handled.slice.lane.frontier:
+                raise AbortableError("a frontier must never go back", "transaction")
         self._emit(Committing(batch.records))
         self._transactions.begin()
         for handled in batch.handled:
