@@ -13,16 +13,19 @@ from eos.core.errors import (
     HungError,
     RetriableError,
 )
-from eos.core.keys import header
+from eos.core.keys import cloudevent, header, json_path, payload_hash
 from eos.core.record import Position, Record, Send
 from eos.core.rules import Verdict
 from eos.core.settings import Settings
 from eos.doors.app import App
+from eos.doors.consumer import Claim, Consumer, wrap
 
 __all__ = [
     "AbortableError",
     "App",
+    "Claim",
     "ConfigError",
+    "Consumer",
     "EosError",
     "FatalError",
     "FencedError",
@@ -34,5 +37,9 @@ __all__ = [
     "Send",
     "Settings",
     "Verdict",
+    "cloudevent",
     "header",
+    "json_path",
+    "payload_hash",
+    "wrap",
 ]

@@ -1,20 +1,27 @@
 """Settings → a ready line. The only module that knows every adapter."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any
 
 from eos.claim import Claim
+from eos.claim.away import when_away
 from eos.claim.digest import Digest
 from eos.claim.keys import Identify
 from eos.consume import Consume
 from eos.core.events import Emit
 from eos.core.keys import standard
-from eos.core.ports import Ledger, Log, Reader, Topics, Transactions
+from eos.core.ports import Clock, Ledger, Partition, Ports
 from eos.core.record import Shard
 from eos.core.settings import Settings, duration
 from eos.handle import Handle, Step
+from eos.handle.letters import DeadLetters
 from eos.kafka import config
+from eos.kafka.letters import KafkaLetters
 from eos.kafka.log import KafkaLog
+from eos.kafka.loop import LoopReader, Stretch, stretches, without_headers
 from eos.kafka.reader import KafkaReader
 from eos.kafka.topics import KafkaTopics
 from eos.kafka.transactions import KafkaTransactions
@@ -27,6 +34,7 @@ from eos.operate.window import Window
 from eos.retry import Backoff
 from eos.settle import Settle
 from eos.settle.beside import Beside
+from eos.settle.plain import Plain
 from eos.stores.memory.ledger import MemoryLedger
 from eos.stores.redis.ledger import RedisLedger
 
@@ -36,20 +44,9 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 
-@dataclass(slots=True)
-class Ports:
-    """The adapters of one worker."""
-
-    reader: Reader
-    topics: Topics
-    log: Callable[[], Log]
-    ledger: Ledger
-    transactions: Transactions
-
-
 def adapters(settings: Settings, slot: int, emit: Emit) -> Ports:
     """Connect to the servers that the settings name; nothing is asked of them yet."""
-    reading = config.consumer(settings)
+    reading = config.consumer(settings, slot)
     topics = KafkaTopics(config.client(settings))
     return Ports(
         reader=KafkaReader(reading, config.first_offset(settings)),
@@ -75,8 +72,70 @@ def ledger(settings: Settings) -> Ledger:
     return RedisLedger(settings.ledger, window=settings.window_seconds)
 
 
-def line(settings: Settings, steps: Sequence[Step], ports: Ports, emit: Emit) -> Line:
-    """Put the four steps together on these ports."""
+def line(
+    settings: Settings,
+    steps: Sequence[Step],
+    ports: Ports,
+    emit: Emit,
+    *,
+    clock: Clock = time,
+    executor: Executor | None = None,
+) -> Line:
+    """Put the four steps together on these ports.
+
+    Args:
+        settings: How the line runs.
+        steps: The handlers.
+        ports: The adapters.
+        emit: Told what happens.
+        clock: Tells the time.
+        executor: Where transactions end; None: in a thread beside the line.
+    """
+    ports = replace(ports, ledger=when_away(settings.ledger_down, ports.ledger, clock))
+    parts = _parts(
+        settings,
+        ports,
+        emit,
+        clock,
+        sources=[step.source for step in steps],
+        targets=[step.to for step in steps if step.to is not None],
+        plain=[step.source for step in steps if step.to is None],
+    )
+    handle = Handle(
+        steps=steps,
+        settings=settings,
+        max_bytes=config.max_message_bytes(settings),
+        ledger=ports.ledger,
+        hold=parts.consume.hold,
+        emit=emit,
+    )
+    settle = _settle(settings, ports, parts, emit, clock, executor)
+    parts.consume.revoking = settle.give_back
+    window = Window(ports.ledger, parts.consume, emit, clock)
+    backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+    return Line(parts.consume, parts.claim, handle, settle, window, backoff, emit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    consume: Consume
+    claim: Claim
+    plain: Plain
+
+
+def _parts(
+    settings: Settings,
+    ports: Ports,
+    emit: Emit,
+    clock: Clock,
+    *,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    plain: Container[str],
+    interval: float | None = None,
+    start: Callable[[Partition], int | None] = lambda _: None,
+) -> _Parts:
+    """Make the steps that a line and a loop share."""
     secret = settings.secret or f"eos derived secret of {settings.namespace}"
     identify = Identify(
         settings.key or standard,
@@ -92,12 +151,15 @@ def line(settings: Settings, steps: Sequence[Step], ports: Ports, emit: Emit) ->
         topics=ports.topics,
         ledger=ports.ledger,
         shard=shard,
-        sources=[step.source for step in steps],
-        targets=[step.to for step in steps if step.to is not None],
+        sources=sources,
+        targets=targets,
         own_topics=[settings.dead_letters],
+        plain=plain,
         batch_records=settings.batch_records,
         batch_wait=duration(settings.batch_wait),
         emit=emit,
+        start=start,
+        clock=clock,
     )
     recover = Recover(
         ledger=ports.ledger,
@@ -105,28 +167,155 @@ def line(settings: Settings, steps: Sequence[Step], ports: Ports, emit: Emit) ->
         topics=ports.topics,
         shard=shard,
         identify=identify,
+        plain=plain,
         window=settings.window_seconds,
         stay=consume.stay,
         emit=emit,
     )
     claim = Claim(
-        ledger=ports.ledger, identify=identify, recover=recover, settings=settings, emit=emit
-    )
-    handle = Handle(
-        steps=steps,
+        ledger=ports.ledger,
+        identify=identify,
+        recover=recover,
+        begin=consume.begin,
         settings=settings,
-        max_bytes=config.max_message_bytes(settings),
-        wait=consume.wait,
         emit=emit,
     )
-    settle = Settle(
+    if interval is None:
+        interval = duration(settings.commit_interval)
+    settling = Plain(
+        ledger=ports.ledger, consume=consume, interval=interval, emit=emit, clock=clock
+    )
+    return _Parts(consume, claim, settling)
+
+
+def _settle(
+    settings: Settings,
+    ports: Ports,
+    parts: _Parts,
+    emit: Emit,
+    clock: Clock,
+    executor: Executor | None,
+) -> Settle:
+    return Settle(
         transactions=ports.transactions,
-        consume=consume,
-        claim=claim,
-        executor=Beside(),
+        plain=parts.plain,
+        consume=parts.consume,
+        claim=parts.claim,
+        executor=executor or Beside(),
         interval=duration(settings.commit_interval),
         limit=settings.batch_records * TRANSACTION_BATCHES,
         emit=emit,
+        clock=clock,
     )
-    window = Window(ports.ledger, consume, emit)
-    return Line(consume, claim, handle, settle, window, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), emit)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What is below a loop of the user's own.
+
+    Attributes:
+        reader: The member of the group; its `client` is confluent-kafka's own consumer.
+        consume: Reads batches.
+        claim: Leaves in a batch what is to be handled.
+        plain: Settles effects that lie outside of Kafka.
+        settle: Settles outputs and offsets together; None in the plain tier.
+        publish: Publishes a dead letter of the plain tier.
+        letters: Makes dead letters.
+        window: Lets the ledger forget what no window needs any more.
+        ledger: Told what begins.
+        backoff: Pauses between failures in a row.
+        emit: Told what happens.
+        headers_only: Whether a record without headers has no key, whatever is in it.
+        stretches: Sorts messages by partition.
+        without_headers: Tells whether none of some messages carries a header.
+    """
+
+    reader: LoopReader
+    consume: Consume
+    claim: Claim
+    plain: Plain
+    settle: Settle | None
+    publish: KafkaLetters
+    letters: DeadLetters
+    window: Window
+    ledger: Ledger
+    backoff: Backoff
+    emit: Emit
+    headers_only: bool
+    stretches: Callable[[Sequence[Any]], list[Stretch]] = stretches
+    without_headers: Callable[[Sequence[Any]], bool] = without_headers
+
+
+def loop(
+    settings: Settings,
+    *,
+    callbacks: Mapping[str, Any],
+    interval: float,
+    producer: tuple[Settings, str] | None,
+    client: Any = None,
+    emit: Emit | None = None,
+    clock: Clock = time,
+) -> Loop:
+    """Make what is below a loop of the user's own; nothing is asked of the servers yet.
+
+    Args:
+        settings: How the line runs.
+        callbacks: What only the client itself is configured with.
+        interval: Kafka's offsets fall behind by at most so many seconds.
+        producer: A producer's settings and transactional id; None: the plain tier.
+        client: A `confluent_kafka.Consumer` that somebody else made.
+        emit: Told what happens, beside metrics and logs.
+        clock: Tells the time.
+    """
+    tell = observers(settings, emit)
+    reading = config.consumer(settings)
+    callbacks = {**callbacks, **_member(settings)}
+    reader = LoopReader({**reading, **callbacks}, config.first_offset(settings), client)
+    topics = KafkaTopics(config.client(settings))
+    outputs, transactional_id = producer or (settings, settings.transactional_id(0))
+    publishing = config.producer(outputs, transactional_id)
+    ports = Ports(
+        reader=reader,
+        topics=topics,
+        log=lambda: KafkaLog(reading, topics),
+        ledger=when_away(settings.ledger_down, ledger(settings), clock),
+        transactions=KafkaTransactions(publishing, tell),
+    )
+    parts = _parts(
+        settings,
+        ports,
+        tell,
+        clock,
+        sources=(),
+        targets=(),
+        plain=_Every() if producer is None else (),
+        interval=interval,
+        start=reader.start,
+    )
+    return Loop(
+        reader=reader,
+        consume=parts.consume,
+        claim=parts.claim,
+        plain=parts.plain,
+        settle=_settle(settings, ports, parts, tell, clock, None) if producer else None,
+        publish=KafkaLetters(config.idempotent(settings)),
+        letters=DeadLetters(settings.dead_letters, config.max_message_bytes(settings)),
+        window=Window(ports.ledger, parts.consume, tell, clock),
+        ledger=ports.ledger,
+        backoff=Backoff(_FIRST_PAUSE, _LONGEST_PAUSE),
+        emit=tell,
+        headers_only=settings.key is None or getattr(settings.key, "reads_headers_only", False),
+    )
+
+
+def _member(settings: Settings) -> dict[str, Any]:
+    """Give the name of a static member as the user wrote it: his loop is one member."""
+    name = settings.kafka.get("group.instance.id")
+    return {} if name is None else {"group.instance.id": name}
+
+
+class _Every(Container[str]):
+    """Holds every topic: what a loop subscribes to is known later."""
+
+    def __contains__(self, _topic: object) -> bool:
+        return True

@@ -51,10 +51,10 @@ class Line:
             FatalError: Going on could lose or repeat a record.
         """
         try:
-            self._attempt(self.settle.prepare)
+            self.attempt(self.settle.prepare)
             while not stopping():
-                self._attempt(self.turn)
-            self._attempt(self.settle.finish)
+                self.attempt(self.turn)
+            self.attempt(self.settle.finish)
         finally:
             self.settle.close()
             self.consume.close()
@@ -68,7 +68,8 @@ class Line:
             self._failures = 0
         self.window.advance()
 
-    def _attempt(self, work: Callable[[], None]) -> None:
+    def attempt(self, work: Callable[[], None]) -> None:
+        """Do a piece of work; what can be made good is started over."""
         try:
             work()
         except (AbortableError, RetriableError) as error:

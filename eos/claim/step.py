@@ -1,14 +1,14 @@
 """Asks the ledger, one call per batch and shard, and keeps what is to be handled."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from eos.claim.away import UNCHECKED
 from eos.claim.keys import Identify
-from eos.consume.step import Slice
-from eos.core import events
+from eos.consume.lanes import Judged, Lane, Slice
+from eos.core import events, rules
 from eos.core.errors import AbortableError, FatalError
 from eos.core.events import Emit
-from eos.core.ports import Claimed, Claims, Ledger, Refused
+from eos.core.ports import Claimed, Claims, Known, Ledger, Refused
 from eos.core.record import Record, Shard
 from eos.core.rules import HANDLED, Admission, Verdict
 from eos.core.settings import Settings
@@ -28,6 +28,7 @@ class Claim:
         ledger: Gives the verdicts.
         identify: Reads and digests idempotency keys.
         recover: Rebuilds the ledger of a topic from the log.
+        begin: Lets it stand in the log that lanes are begun.
         settings: Say what becomes of records without a key, and of conflicts.
         emit: Told of the verdicts.
     """
@@ -38,14 +39,17 @@ class Claim:
         ledger: Ledger,
         identify: Identify,
         recover: Recover,
+        begin: Callable[[Sequence[Lane]], None],
         settings: Settings,
         emit: Emit,
     ) -> None:
         self._ledger = ledger
         self._identify = identify
         self._recover = recover
+        self._begin = begin
         self._missing_key = settings.missing_key
         self._conflict = settings.conflict
+        self._in_doubt = settings.in_doubt
         self._emit = emit
         self._sealed: Seals = {}
 
@@ -78,19 +82,40 @@ class Claim:
 
     def _claim(self, topic: str, slices: list[Slice]) -> None:
         shard = slices[0].lane.shard
+        if new := [slice_.lane for slice_ in slices if not slice_.lane.ours]:
+            self._begin_lanes(topic, shard, slices, new)
         batch = [self._claims(slice_) for slice_ in slices]
         answer = self._ledger.claim(shard, batch)
         if isinstance(answer, Refused):
             self._refused(topic, slices, answer)
         else:
-            self._check_seal(topic, shard, answer.seal)
+            if not slices[0].lane.plain:
+                self._check_seal(topic, shard, answer.seal)
             self._sort(topic, slices, batch, answer)
 
+    def _begin_lanes(self, topic: str, shard: Shard, slices: list[Slice], new: list[Lane]) -> None:
+        """Let it stand in the log that lanes are begun, before anything of them is claimed.
+
+        But not before the ledger is open: its first recovery would find them begun, and take
+        all that waits in them for in doubt. And not after the claim:
+
+        1. A, the first record of a lane, is claimed; B, a copy on another one, is suppressed in
+           favour of it, and settled. The worker dies, and the ledger is lost.
+        2. Recovery takes B for the owner. A's lane was never begun, as far as the log tells, so
+           A is not in doubt, but a duplicate of B. The record is lost.
+        """
+        answer = self._ledger.claim(shard, [])
+        if isinstance(answer, Refused):
+            self._refused(topic, slices, answer)
+        self._begin(new)
+
     def _claims(self, slice_: Slice) -> Claims:
-        lane, records = slice_.lane, slice_.records
-        claims = Claims(lane.partition[1], lane.epoch, lane.frontier, slice_.start, slice_.end)
-        claims.offsets.extend(record.offset for record in records)
-        self._identify(records, claims.digests, claims.fingerprints, claims.times)
+        lane = slice_.lane
+        begun = slice_.end if lane.plain and self._in_doubt == "retry" else 0
+        claims = Claims(
+            lane.partition[1], lane.epoch, lane.frontier, slice_.start, slice_.end, begun
+        )
+        self._identify(slice_.records, claims)
         return claims
 
     def _refused(self, topic: str, slices: list[Slice], answer: Refused) -> None:
@@ -117,32 +142,48 @@ class Claim:
 
     def _sort(self, topic: str, slices: list[Slice], batch: list[Claims], answer: Claimed) -> None:
         """Keep what is to be handled, reject what a policy rejects, tell the rest."""
-        at = same_partition = unkeyed = 0
+        at = unkeyed = in_doubt = 0
         for slice_, claims in zip(slices, batch, strict=True):
             end = at + len(claims.offsets)
-            verdicts = answer.verdicts[at:end]
-            without = claims.digests.count(b"")
-            same_partition += sum(
-                owner.partition == claims.partition
-                for index, owner in answer.owners.items()
-                if at <= index < end and answer.verdicts[index] is Verdict.DUPLICATE
+            known = answer.known[claims.partition]
+            slice_.seal = answer.seal
+            _remember_marks(slice_.lane, claims, known, answer.seal)
+            without = slice_.read - len(claims.offsets)
+            simple = (
+                answer.verdicts[at:end].count(Verdict.FRESH) == end - at
+                and slice_.start >= max(known.floor, slice_.lane.begun)
+                and not (without and self._missing_key != "position")
             )
-            if without and self._missing_key != "position":
-                self._select(slice_, verdicts, claims.digests)
-            elif verdicts.count(Verdict.FRESH) != len(verdicts):
-                self._select(slice_, verdicts, None)
+            if not simple:
+                places = dict(zip(claims.offsets, range(at, end), strict=True))
+                slice_.judged = [
+                    _judge(slice_.lane, record, places.get(record.offset), answer, known)
+                    for record in slice_.complete()
+                ]
+                in_doubt += sum(judged.in_doubt for judged in slice_.judged)
             at, unkeyed = end, unkeyed + without
-        self._emit(events.Claimed(topic, Counter(answer.verdicts), same_partition, unkeyed))
+        unchecked = sum(s.read for s in slices) if answer.seal == UNCHECKED else 0
+        tallies = [slice_.tally for slice_ in slices]
+        self._emit(events.Claimed(tallies, topic, unkeyed, in_doubt, unchecked))
+        for slice_ in slices:
+            if slice_.judged is not None:
+                self._select(slice_, slice_.judged)
 
-    def _select(self, slice_: Slice, verdicts: list[Verdict], digests: list[bytes] | None) -> None:
-        """Split a slice; `digests` is given where a record must have a key."""
+    def _select(self, slice_: Slice, judged: list[Judged]) -> None:
+        """Keep in a slice what is to be handled, in the order of the policies."""
         kept = []
-        for index, (record, verdict) in enumerate(zip(slice_.records, verdicts, strict=True)):
-            if verdict is Verdict.CONFLICT and self._conflict != "handle":
+        for record, (verdict, keyed, _, in_doubt) in zip(slice_.records, judged, strict=True):
+            record.in_doubt = in_doubt
+            conflict = verdict is Verdict.CONFLICT
+            if not (in_doubt or conflict or verdict in HANDLED):
+                continue
+            if conflict and not in_doubt and self._conflict != "handle":
                 self._reject(slice_, record, "conflict", self._conflict)
-            elif verdict in HANDLED and digests is not None and not digests[index]:
+            elif not keyed and self._missing_key != "position":
                 self._reject(slice_, record, "missing_key", self._missing_key)
-            elif verdict in HANDLED or verdict is Verdict.CONFLICT:
+            elif in_doubt and self._in_doubt == "dead_letter":
+                self._reject(slice_, record, "in_doubt", self._in_doubt)
+            elif not (in_doubt and self._in_doubt == "skip"):
                 kept.append(record)
         slice_.records = kept
 
@@ -151,3 +192,34 @@ class Claim:
         if policy == "fail":
             raise FatalError(f"{record!r} ({record.position}): {reason}, and {reason}='fail'")
         slice_.rejected.append((record, reason))
+
+
+def _judge(lane: Lane, record: Record, place: int | None, answer: Claimed, known: Known) -> Judged:
+    """Give the verdict of one record; `place` says where it stands in the answer."""
+    owner = None
+    if place is None:
+        verdict = Verdict.SETTLED if record.offset < known.floor else Verdict.FRESH
+    else:
+        verdict, owner = answer.verdicts[place], answer.owners.get(place)
+    return Judged(
+        verdict,
+        keyed=place is not None,
+        same_partition=owner is not None and owner.partition == record.partition,
+        in_doubt=lane.plain
+        and rules.in_doubt(
+            verdict=verdict,
+            offset=record.offset,
+            begun=lane.begun,
+            hearsay=place in answer.hearsay,
+        ),
+    )
+
+
+def _remember_marks(lane: Lane, claims: Claims, known: Known, seal: str) -> None:
+    """Note what may have begun: a mark that is not ours says it of somebody else.
+
+    So does whatever the ledger was opened anew with, even if it is where our own mark was.
+    """
+    if known.begun > lane.marked or seal != lane.seal:
+        lane.begun = max(lane.begun, known.begun)
+    lane.marked, lane.seal = max(known.begun, claims.begun), seal

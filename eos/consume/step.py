@@ -7,60 +7,17 @@ will be read again.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
+from eos.consume.lanes import Lane, Slice, record_of
 from eos.consume.pace import Pace
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Assigned, Emit, Waiting
-from eos.core.ports import Ledger, Partition, Reader, Topics
-from eos.core.record import Message, Record, Shard
+from eos.core.frontier import Frontier
+from eos.core.ports import Clock, Ledger, Mark, Partition, Reader, Revoking, Taken, Topics
+from eos.core.record import Message, Shard
 
 _OPEN_POLL = 0.1
-
-
-@dataclass(slots=True)
-class Lane:
-    """An open partition.
-
-    Attributes:
-        partition: Topic and number.
-        shard: The ledger's shard that its claims go to.
-        epoch: The epoch of this take-over, handed to handlers as fencing token.
-        assignment: The number of the assignment that it was opened under.
-        frontier: The first offset that is not settled.
-        next: The first offset that was not read yet.
-        time: Log time of the frontier, seconds since the epoch; 0 if nothing was settled yet.
-    """
-
-    partition: Partition
-    shard: Shard
-    epoch: int
-    assignment: int
-    frontier: int
-    next: int
-    time: int = 0
-
-
-@dataclass(slots=True)
-class Slice:
-    """A contiguous stretch of one lane.
-
-    Attributes:
-        lane: Where it is from.
-        start: Where the reading of it began.
-        end: One past its last offset.
-        records: What was read, in offset order; the claim leaves what is to be handled.
-        read: How many records were read.
-        rejected: Records that go to the dead letter topic, with the reason; the claim fills it.
-    """
-
-    lane: Lane
-    start: int
-    end: int
-    records: list[Record]
-    read: int = 0
-    rejected: list[tuple[Record, str]] = field(default_factory=list)
 
 
 class Consume:
@@ -74,14 +31,19 @@ class Consume:
         sources: The topics to read.
         targets: The topics that steps publish to by default; they must exist.
         own_topics: Topics of eos itself, made at start.
+        plain: Those of the topics whose effects lie outside of Kafka: there the ledger knows
+            the frontier, and Kafka's committed offset follows it.
         batch_records: At most this many records are read at once.
         batch_wait: At most this many seconds are waited for them.
         emit: Told of partitions that open.
+        start: Tells where the user wants a partition read from that was just assigned.
+        clock: Tells the time.
 
     Attributes:
         membership: The group membership under which what is pending was read. It is pinned when
             the first batch of a transaction is read: a later generation would let this worker
             settle what it has lost and another one has got.
+        revoking: Told of partitions that are about to be given back. Never raises.
     """
 
     def __init__(
@@ -94,10 +56,15 @@ class Consume:
         sources: Sequence[str],
         targets: Sequence[str],
         own_topics: Sequence[str],
+        plain: Container[str],
         batch_records: int,
         batch_wait: float,
         emit: Emit,
+        start: Callable[[Partition], int | None] = lambda _: None,
+        clock: Clock = time,
     ) -> None:
+        self._start = start
+        self._clock = clock
         self._reader = reader
         self._topics = topics
         self._ledger = ledger
@@ -105,37 +72,49 @@ class Consume:
         self._sources = sources
         self._targets = targets
         self._own_topics = own_topics
-        self._pace = Pace(batch_records)
+        self._plain = plain
+        self._pace = Pace(batch_records, clock.monotonic)
         self._batch_wait = batch_wait
         self._emit = emit
         self._joined = False
         self._shards: dict[str, Shard] = {}
         self._partition_counts: dict[str, int] = {}
         self._lanes: dict[Partition, Lane] = {}
+        self._before: dict[Partition, Lane] = {}
         self._assignments = 0
         self._rewind: tuple[bool, float] | None = None
         self.membership: object = None
+        self.revoking: Revoking = lambda _: None
 
     def __call__(self) -> list[Slice]:
-        """Read the next batch; empty if nothing came within the wait.
+        """Read the next batch; empty if nothing came within the wait. Raises as `read` does."""
+        return self._slices(self.read(self._batch_wait))
+
+    def read(self, seconds: float) -> Sequence[Message]:
+        """Read messages of open lanes, and others, which must be dropped.
+
+        Args:
+            seconds: How long to wait for the first of them.
 
         Raises:
             AbortableError: The assignment changed: what was read of it before is void.
             RetriableError: A server is away.
         """
         limit = self._pace.limit()
-        self._go_back()
+        if not self._go_back(seconds):
+            return []
         if not self._joined:
             self._join()
         waiting = self._open()
-        messages = self._reader.poll(limit, _OPEN_POLL if waiting else self._batch_wait)
+        self._release()
+        messages = self._reader.poll(limit, min(_OPEN_POLL, seconds) if waiting else seconds)
         self._check_assignment()
         if not messages:
             return []
         self._pace.handed_out()
         if self.membership is None:
             self.membership = self._reader.group_metadata()
-        return self._slices(messages)
+        return messages
 
     def rewind(self, *, reopen: bool, hold: float = 0.0) -> None:
         """Go back to the frontier of every lane, with the next call.
@@ -143,35 +122,103 @@ class Consume:
         Args:
             reopen: Read the frontiers from Kafka again and take new epochs, instead of trusting
                 those in memory.
-            hold: Stay in the group for so many seconds before reading on.
+            hold: Stay in the group for so many seconds before reading on. Calls return nothing
+                meanwhile.
         """
         self.membership = None
         asked = self._rewind or (False, 0.0)
         # What was asked for before and not carried out yet still holds: a rebalance during the
         # wait must not bring back frontiers that nobody is sure of.
-        self._rewind = (reopen or asked[0], max(hold, asked[1]))
+        self._rewind = (reopen or asked[0], max(self._clock.monotonic() + hold, asked[1]))
 
-    def wait(self, seconds: float) -> None:
-        """Stay in the group for a while without reading on.
+    def hold(self, lane: Lane, offset: int, attempts: int, seconds: float) -> None:
+        """Read a lane again from a record that could not be handled, after a while.
+
+        The other lanes go on. Nothing of this one is read meanwhile, so its order holds.
+
+        Args:
+            lane: The lane.
+            offset: The record's offset.
+            attempts: How many tries of it have failed.
+            seconds: How long to hold the lane back.
+        """
+        lane.next, lane.failed = offset, (offset, attempts)
+        lane.due = self._clock.monotonic() + seconds
+        self._reader.pause([lane.partition])
+
+    def seek(self, partition: Partition, offset: int) -> bool:
+        """Read a lane from elsewhere, because the user says so.
+
+        Below the frontier that announces a replay: what was settled is handled again.
+
+        Returns:
+            False if there is no such lane.
 
         Raises:
-            AbortableError: The assignment changed meanwhile.
+            AbortableError: Somebody else has taken the partition over.
+            RetriableError: The ledger is away.
         """
-        held = list(self._lanes)
-        self._reader.pause(held)
-        self._poll_in_vain(seconds)
-        self._reader.resume(held)
+        lane = self._lanes.get(partition)
+        if lane is None:
+            return False
+        self._turn(lane, offset)
+        self._flow(lane)
+        return True
+
+    def replay(self, lane: Lane, offset: int) -> None:
+        """Move a lane's frontier back, and the ledger's. Raises as `seek` does."""
+        mark = Mark(lane.partition[1], lane.epoch, offset)
+        if not self._ledger.rewind(lane.shard, [mark]):
+            raise AbortableError("somebody else has taken a partition over", "ledger_fenced")
+        lane.frontier = offset
+        lane.marked = min(lane.marked, offset)
+        lane.begun = min(lane.begun, offset)
 
     def unpin(self) -> None:
         """Begin a new transaction: the next batch pins the membership anew."""
         self.membership = None
+
+    def commit(self, frontiers: Mapping[Partition, Frontier], *, wait: bool) -> None:
+        """Commit the frontiers of plain lanes, those that are still ours."""
+        assigned = self._reader.assigned()
+        ours = {p: frontier for p, frontier in frontiers.items() if p in assigned}
+        if ours:
+            self._reader.commit(ours, wait=wait)
+
+    @property
+    def lanes(self) -> Mapping[Partition, Lane]:
+        """The open lanes."""
+        return self._lanes
+
+    def begin(self, lanes: Collection[Lane]) -> None:
+        """Let it stand in the log that lanes are begun, before anything of them is handed out.
+
+        So a partition whose committed offset does not say so was never begun, whatever the
+        ledger lost; and `latest` means the same for our successor. It comes after the claim:
+        a ledger that is opened for the first time shall find nothing begun.
+        """
+        new = [lane for lane in lanes if not lane.ours]
+        if new:
+            starts = {lane.partition: Frontier(lane.frontier, note=lane.note) for lane in new}
+            self._reader.commit(starts, wait=True)
+        for lane in new:
+            lane.ours = True
+
+    def flow(self, partition: Partition) -> None:
+        """Let a lane flow that somebody held back."""
+        if (lane := self._lanes.get(partition)) is not None:
+            self._flow(lane)
+
+    def lane(self, partition: Partition) -> Lane | None:
+        """Give the open lane of a partition."""
+        return self._lanes.get(partition)
 
     def settled(self, lane: Lane, end: int, log_time: int) -> None:
         """Move a lane's frontier on, after its transaction committed."""
         lane.frontier = end
         lane.time = log_time
 
-    def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+    def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, Frontier | None]:
         """Read committed offsets with a stable read."""
         return self._reader.frontiers(partitions)
 
@@ -186,7 +233,7 @@ class Consume:
         A partition that was read to its end counts as now; one that nothing was settled of is
         left out.
         """
-        now, ends = int(time.time()), self._topics.ends(list(self._lanes))
+        now, ends = int(self._clock.time()), self._topics.ends(list(self._lanes))
         times: dict[str, dict[int, int]] = {topic: {} for topic in self._shards}
         for (topic, partition), lane in self._lanes.items():
             ended = lane.frontier >= ends[topic, partition]
@@ -206,37 +253,38 @@ class Consume:
         for topic in (*self._sources, *self._targets):
             self._topics.describe(topic)  # a wrong name shall show now, not as a time-out
         self._topics.ensure(self._own_topics)
-        self._reader.subscribe(self._sources)
+        self._reader.subscribe(self._sources, self._tell_revoking)
         self._joined = True
+
+    def _tell_revoking(self, partitions: Collection[Partition]) -> None:
+        self.revoking(partitions)
 
     def _check_assignment(self) -> None:
         if self._reader.assignments != self._assignments:
             self._assignments = self._reader.assignments
             raise AbortableError("the group's assignment changed", "rebalance")
 
-    def _poll_in_vain(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if self._reader.poll(1, min(left, _OPEN_POLL)):
-                raise AbortableError("a record came from a paused partition", "rebalance")
-            self._check_assignment()
-
-    def _go_back(self) -> None:
-        """Carry out a rewind that was asked for."""
+    def _go_back(self, seconds: float) -> bool:
+        """Carry out a rewind that was asked for, once its time has come; True if none is left."""
         if self._rewind is None:
-            return
-        reopen, hold = self._rewind
+            return True
+        reopen, until = self._rewind
         assigned = self._reader.assigned()
         self._reader.pause(assigned)
-        self._rewind = (reopen, 0.0)  # a rebalance meanwhile does not make the wait longer
-        self._poll_in_vain(hold)
+        if (left := until - self._clock.monotonic()) > 0:
+            if self._reader.poll(1, min(left, seconds)):
+                raise AbortableError("a record came from a paused partition", "rebalance")
+            self._check_assignment()
+            return False
         self._rewind = None
         lanes = list(self._lanes.values())
         self._lanes = {}
+        self._before = {lane.partition: lane for lane in lanes if reopen}
         for lane in lanes:
             if not reopen and assigned.get(lane.partition) == lane.assignment:
                 lane.next = lane.frontier
                 self._flow(lane)
+        return True
 
     def _open(self) -> bool:
         """Open what is assigned and not open yet.
@@ -253,8 +301,7 @@ class Consume:
         except RetriableError:
             self._emit(Waiting("frontier", _OPEN_POLL))
             return True
-        new = [partition for partition, frontier in frontiers.items() if frontier is None]
-        frontiers |= self._reader.beginnings(new)
+        frontiers |= self._begin(frontiers)
         opened = []
         for topic in {topic for topic, _ in closed}:
             # Asked each time: partitions may have been added, or the topic made anew.
@@ -262,17 +309,79 @@ class Consume:
             shard = self._shards[topic] = self._shard(topic_id)
             numbers = [number for name, number in closed if name == topic]
             for number, taken in self._ledger.take(shard, numbers).items():
-                partition, frontier = (topic, number), frontiers[topic, number] or 0
-                assignment = self._reader.assigned()[partition]
-                lane = Lane(partition, shard, taken.epoch, assignment, frontier, frontier)
-                opened += [partition] if self._flow(lane) else []
+                lane = self._lane((topic, number), shard, taken, frontiers[topic, number])
+                if (start := self._start(lane.partition)) is not None:
+                    self._turn(lane, start)
+                opened += [lane.partition] if self._flow(lane) else []
         self._emit(Assigned(tuple(sorted(opened))))
         return len(opened) < len(closed)
 
+    def _begin(self, frontiers: Mapping[Partition, Frontier | None]) -> dict[Partition, Frontier]:
+        """Give where partitions begin that nothing was ever settled of."""
+        new = [partition for partition, frontier in frontiers.items() if frontier is None]
+        if not new:
+            return {}
+        begins = self._reader.beginnings(new)
+        return {p: Frontier(offset, ours=False) for p, offset in begins.items()}
+
+    def _lane(
+        self, partition: Partition, shard: Shard, taken: Taken, found: Frontier | None
+    ) -> Lane:
+        at, attempts, ours, note = found or Frontier(0)
+        plain = partition[0] in self._plain
+        if plain and taken.claimed < 0:
+            # Nobody could be asked: what was settled, and what was begun, is not known.
+            raise RetriableError("the ledger is away", "ledger")
+        frontier = max(at, taken.floor) if plain else at
+        begun, handed, failed, due, seal = taken.begun, 0, (at, attempts), 0.0, ""
+        before, assignment = self._before.pop(partition, None), self._reader.assigned()[partition]
+        if before and before.assignment == assignment:
+            # It was ours all the time: what we marked ahead and did not begin is not in doubt.
+            begun = before.begun if begun <= before.marked else begun
+            handed, seal = before.handed, before.seal
+            if before.failed[0] >= frontier:
+                failed, due = max(failed, before.failed), before.due
+        return Lane(
+            partition,
+            shard,
+            taken.epoch,
+            assignment,
+            frontier,
+            frontier,
+            ours=ours,
+            note=note,
+            failed=failed,
+            due=due,
+            handed=handed,
+            plain=plain,
+            begun=begun,
+            marked=taken.begun,
+            seal=seal,
+        )
+
+    def _turn(self, lane: Lane, offset: int) -> None:
+        if offset < lane.frontier:
+            self.replay(lane, offset)
+        lane.next = min(lane.next, offset)
+        lane.begun = min(lane.begun, offset)
+        lane.handed = offset
+
+    def _release(self) -> None:
+        """Let lanes go on that were held back for long enough."""
+        now = self._clock.monotonic()
+        for lane in self._lanes.values():
+            if lane.due and lane.due <= now:
+                lane.due = 0.0
+                self._reader.seek(lane.partition, lane.next)
+
     def _flow(self, lane: Lane) -> bool:
         """Let a lane flow from where it is to be read next, if the client can already do so."""
+        if lane.due:
+            self._lanes[lane.partition] = lane
+            return True
         try:
-            self._reader.seek(lane.partition, lane.next)
+            # Claims go on without a gap at `next`, even where the user's loop is ahead of it.
+            self._reader.seek(lane.partition, max(lane.next, lane.handed))
         except RetriableError:
             return False
         self._lanes[lane.partition] = lane
@@ -287,29 +396,17 @@ class Consume:
             slice_ = slices.get(partition)
             if slice_ is None:
                 lane = lanes.get(partition)
-                if lane is None or offset < lane.next:
+                if lane is None or lane.due or offset < lane.next:
                     continue
                 slice_ = slices[lane.partition] = Slice(lane, lane.next, lane.next, [])
             elif offset < slice_.end:
                 # Seen when connections broke. The end of a slice must never go back.
                 raise AbortableError(f"the client jumped back to {partition}@{offset}", "rebalance")
-            slice_.records.append(record_of(message, slice_.lane.shard.topic_id, slice_.lane.epoch))
+            record = record_of(message, slice_.lane.shard.topic_id, slice_.lane.epoch)
+            slice_.records.append(record)
+            if offset == slice_.lane.failed[0]:
+                record.attempt += slice_.lane.failed[1]
             slice_.end = slice_.lane.next = offset + 1
         for slice_ in slices.values():
-            slice_.read = len(slice_.records)
+            slice_.offsets = [record.offset for record in slice_.records]
         return list(slices.values())
-
-
-def record_of(message: Message, topic_id: str, fencing_token: int = 0) -> Record:
-    """Make a record of a message."""
-    return Record(
-        message.topic(),
-        topic_id,
-        message.partition(),
-        message.offset(),
-        message.key(),
-        message.value(),
-        message.headers() or [],
-        message.timestamp()[1],
-        fencing_token,
-    )

@@ -40,7 +40,8 @@ class AbortableError(EosError):
 
     Attributes:
         cause: A word from a closed set, for the metrics: `rebalance`, `ledger_closed`,
-            `ledger_gap`, `ledger_resealed`, `ledger_fenced`, `transaction`, `unknown_outcome`.
+            `ledger_gap`, `ledger_resealed`, `ledger_fenced`, `ledger_mark`, `transaction`,
+            `unknown_outcome`.
             What a `RetriableError` ends is counted as `server_away`.
     """
 

@@ -3,10 +3,25 @@
 One event per batch or rarer: nothing is told record by record.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from eos.core.rules import Verdict
+
+
+class Tally(NamedTuple):
+    """Records of one topic, counted.
+
+    Attributes:
+        topic: The topic's name.
+        verdicts: How many records got which verdict.
+        same_partition: How many DUPLICATE had their owner on the same partition.
+    """
+
+    topic: str
+    verdicts: Mapping[Verdict, int]
+    same_partition: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +29,26 @@ class Claimed:
     """A batch of one topic got its verdicts.
 
     Attributes:
+        tallies: The verdicts; the records are in flight from now on.
         topic: The topic's name.
-        verdicts: How many records got which verdict.
-        same_partition: How many DUPLICATE had their owner on the same partition.
         unkeyed: How many carried no idempotency key.
+        in_doubt: Plain tier: how many may have had their effect before.
+        unchecked: How many were let through because the ledger was away.
     """
 
+    tallies: Sequence[Tally]
     topic: str
-    verdicts: Mapping[Verdict, int]
-    same_partition: int
     unkeyed: int
+    in_doubt: int = 0
+    unchecked: int = 0
+
+
+class DeadLettered(NamedTuple):
+    """A record went to the dead letter topic."""
+
+    topic: str
+    reason: str
+    position: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +63,29 @@ class Committed:
     """A transaction is committed.
 
     Attributes:
-        records: How many input records it settled, the suppressed ones included.
+        tallies: The input records that it settled, the suppressed ones included.
+        letters: The dead letters in it.
         outputs: How many messages it published.
         seconds: How long it took from begin to the answer.
         resolved: True if the answer was lost and the committed offsets told.
     """
 
-    records: int
+    tallies: Sequence[Tally]
+    letters: Sequence[DeadLettered]
     outputs: int
     seconds: float
     resolved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Plain tier: frontiers were moved on.
+
+    Attributes:
+        tallies: The input records that settled, the suppressed ones included.
+    """
+
+    tallies: Sequence[Tally]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +96,33 @@ class Aborted:
         cause: A word from a closed set.
         records: How many claimed records were given up.
         detail: For the log.
+        committing: Whether a transaction was begun for some of them.
+        left: How many claimed records are in flight all the same: a loop of the user's may still
+            settle what it was handed.
     """
 
     cause: str
     records: int
     detail: str = ""
+    committing: bool = False
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """A handler failed and is tried again."""
+    """A handler failed and is tried again.
+
+    Attributes:
+        topic: The topic of the record.
+        attempt: Which try that was, from 1.
+        detail: For the log.
+        given_back: How many claimed records are read again because of it.
+    """
 
     topic: str
     attempt: int
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLettered:
-    """A record goes to the dead letter topic."""
-
-    topic: str
-    reason: str
-    position: str
+    given_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +176,9 @@ Event = (
     Claimed
     | Committing
     | Committed
+    | Settled
     | Aborted
     | Retried
-    | DeadLettered
     | Waiting
     | Assigned
     | Recovered

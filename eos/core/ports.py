@@ -4,15 +4,30 @@ An adapter's method is one network call that makes no choice of its own. A serve
 is a `RetriableError`; everything that is a normal answer is a value.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from eos.core.frontier import Frontier
 from eos.core.record import Headers, Message, Shard
 from eos.core.rules import Admission, Owner, Verdict
 
 Partition = tuple[str, int]
 """A topic's name and a partition's number."""
+
+
+class Clock(Protocol):
+    """Tells the time; the module `time` is one."""
+
+    def time(self) -> float:
+        """Give the seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Give seconds from any start, which only go forward."""
+
+
+Revoking = Callable[[Collection[Partition]], None]
+"""Told of partitions that are about to be given back, while they are still ours. Never raises."""
 
 
 # --- ledger -------------------------------------------------------------------------------
@@ -28,7 +43,10 @@ class Claims:
         frontier: The first offset that is not settled, as far as the caller knows.
         start: Where the reading of this batch began.
         end: Where it ended, one past its last offset.
-        offsets: The records' offsets.
+        begun: Plain tier: one past the highest offset that may begin once this claim is
+            answered; 0 marks nothing.
+        offsets: The records' offsets, in rising order. A record without a key may be left out:
+            it is FRESH, or SETTLED below the floor.
         digests: Keyed digests of the idempotency keys, 12 bytes each; b"" for no key.
         fingerprints: 32-bit fingerprints of the payloads.
         times: The records' own time stamps, seconds since the epoch.
@@ -39,10 +57,37 @@ class Claims:
     frontier: int
     start: int
     end: int
+    begun: int = 0
     offsets: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     fingerprints: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
+
+
+class Known(NamedTuple):
+    """What the ledger knew of a partition before a batch of claims.
+
+    Attributes:
+        floor: The highest frontier that it was told, this batch's included.
+        begun: Plain tier: one past the highest offset that may have begun before.
+    """
+
+    floor: int
+    begun: int
+
+
+class Mark(NamedTuple):
+    """How far a partition has come, as whoever took it over under this epoch says.
+
+    Attributes:
+        partition: The partition's number.
+        epoch: The epoch of the take-over.
+        offset: One past the last offset concerned.
+    """
+
+    partition: int
+    epoch: int
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +98,17 @@ class Claimed:
         seal: The seal under which the claims were made; `Ledger.confirm` asks for it.
         verdicts: One per record, in the order of the claims given.
         owners: The owner behind each verdict that is DUPLICATE or CONFLICT, by index.
+        known: What was known of each partition of the batch before it.
+        hearsay: Plain tier: which of `owners` stand below where the log ended when the ledger
+            was last opened (`begun` of `Ledger.open`): they may have been suppressed before
+            that, in favour of a record whose owner was lost.
     """
 
     seal: str
     verdicts: list[Verdict]
     owners: dict[int, Owner]
+    known: Mapping[int, Known] = field(default_factory=dict)
+    hearsay: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +132,13 @@ class Taken:
         epoch: The new epoch, which fences all earlier ones.
         claimed: One past the highest offset claimed; 0 if none.
         floor: The highest frontier the ledger was told; 0 if none.
+        begun: Plain tier: one past the highest offset that may have begun; 0 if none.
     """
 
     epoch: int
     claimed: int
     floor: int
+    begun: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +196,35 @@ class Ledger(Protocol):
     def confirm(self, shard: Shard, seal: str) -> bool:
         """Tell whether the seal is still the one that claims were made under."""
 
+    def begin(self, shard: Shard, seal: str, mark: Mark) -> bool:
+        """Plain tier: note that the records below the mark may begin.
+
+        Returns:
+            False, with nothing written, if the seal is not the one, or a newer epoch exists.
+        """
+
+    def settle(self, shard: Shard, seal: str, marks: Sequence[Mark]) -> Admission:
+        """Plain tier: move frontiers on, all or none of them; never back.
+
+        Args:
+            shard: The shard.
+            seal: The seal under which the records were claimed.
+            marks: The frontier of each partition.
+
+        Returns:
+            OPEN if it is written; CLOSED if the seal is not the one; FENCED if a newer epoch
+            exists of one of the partitions.
+        """
+
+    def rewind(self, shard: Shard, marks: Sequence[Mark]) -> bool:
+        """Take floors, and what has begun, back to where a replay begins; never forward.
+
+        Whoever calls this announces that records are to be handled again. Owners stay.
+
+        Returns:
+            False, with nothing written, if a newer epoch exists of one of the partitions.
+        """
+
     def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
         """Take, or hold on to, the recovery lock; None while somebody else holds it."""
 
@@ -153,10 +235,24 @@ class Ledger(Protocol):
             False, with nothing written, if the lock or the identity is lost.
         """
 
-    def open(self, shard: Shard, recovery: Recovery, frontiers: Mapping[int, int]) -> bool:
+    def open(
+        self,
+        shard: Shard,
+        recovery: Recovery,
+        frontiers: Mapping[int, int],
+        begun: Mapping[int, int],
+    ) -> bool:
         """Seal the shard anew, record the frontiers as floors, and give the lock back.
 
         A shard that is sealed already under this identity keeps its seal.
+
+        Args:
+            shard: The shard.
+            recovery: The right to do so.
+            frontiers: The first offset that is not settled, by partition.
+            begun: Plain tier: the log's ends, which is one past the last offset that may have
+                been handled and not been settled, by partition; owners below are hearsay from
+                now on. Empty in the other tiers.
 
         Returns:
             False, with nothing written, if the lock or the identity is lost.
@@ -190,8 +286,14 @@ class Reader(Protocol):
     def assignments(self) -> int:
         """How many times the assignment changed: compare it to see whether it did."""
 
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Join the group. Partitions arrive paused, and flow after `seek`."""
+    def subscribe(self, topics: Sequence[str], revoking: Revoking) -> None:
+        """Join the group. Partitions arrive paused, and flow after `seek`.
+
+        Args:
+            topics: What to read.
+            revoking: Called from within `poll` and `close` before partitions are given back;
+                not for those that are lost already.
+        """
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         """Wait for up to `limit` messages, and serve rebalances."""
@@ -199,8 +301,16 @@ class Reader(Protocol):
     def assigned(self) -> Mapping[Partition, int]:
         """Give each partition that the group assigned here, and its assignment's number."""
 
-    def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+    def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, Frontier | None]:
         """Read committed offsets with a stable read (KIP-447); None where there is none."""
+
+    def commit(self, frontiers: Mapping[Partition, Frontier], *, wait: bool) -> None:
+        """Commit offsets outside of any transaction, fenced by the group's generation.
+
+        Args:
+            frontiers: What to commit.
+            wait: Wait for the answer, and raise what it says; without, nobody is told.
+        """
 
     def beginnings(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where to begin in partitions that the group never settled anything of."""
@@ -237,7 +347,7 @@ class Topics(Protocol):
 class Log(Protocol):
     """The log itself, read outside of any group: for recovery."""
 
-    def frontiers(self, topic: str) -> dict[int, int | None]:
+    def frontiers(self, topic: str) -> dict[int, Frontier | None]:
         """Read the group's committed offsets of all partitions with a stable read."""
 
     def window_starts(self, topic: str, seconds: int) -> dict[int, int]:
@@ -268,7 +378,7 @@ class Transactions(Protocol):
     def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
         """Add a message to the transaction."""
 
-    def send_offsets(self, offsets: Mapping[Partition, int], group_metadata: object) -> None:
+    def send_offsets(self, frontiers: Mapping[Partition, Frontier], group_metadata: object) -> None:
         """Add the frontiers to the transaction, fenced by the group's generation (KIP-447)."""
 
     def commit(self) -> bool:
@@ -287,3 +397,14 @@ class Transactions(Protocol):
 
     def close(self) -> None:
         """Give the producer up."""
+
+
+@dataclass(slots=True)
+class Ports:
+    """The adapters of one worker."""
+
+    reader: Reader
+    topics: Topics
+    log: Callable[[], Log]
+    ledger: Ledger
+    transactions: Transactions

@@ -33,6 +33,9 @@ class Position(NamedTuple):
 class Message(Protocol):
     """The part of a `confluent_kafka.Message` that the line reads."""
 
+    def error(self) -> Any:
+        """Give what went wrong, where this is no record but an event; None otherwise."""
+
     def topic(self) -> Any:
         """Give the topic's name."""
 
@@ -139,7 +142,8 @@ class Send:
     """What a handler wants published, in the transaction that settles its record.
 
     Args:
-        value: The payload; str is encoded as UTF-8; None is a tombstone.
+        value: The payload, bytes or str, which is encoded as UTF-8; None is a tombstone. Where
+            the step has an `encode`, whatever that takes.
         topic: Where to; None means the `to` of the step.
         key: The Kafka key, which decides on the partition; str is encoded as UTF-8; None means
             the key of the record that is handled.
@@ -147,33 +151,36 @@ class Send:
             `message-id` given here is kept; otherwise one is derived from the record handled.
 
     Raises:
-        HandlerError: If something is neither bytes nor str.
+        HandlerError: If the key or a header is neither bytes nor str. What the value may be the
+            step knows: one that it cannot send makes a dead letter as well.
     """
 
     __slots__ = ("headers", "key", "topic", "value")
 
     def __init__(
         self,
-        value: bytes | str | None,
+        value: Any,
         topic: str | None = None,
         key: bytes | str | None = None,
         headers: dict[str, bytes | str] | Sequence[tuple[str, bytes | str]] | None = None,
     ) -> None:
-        self.value = _bytes(value, "value")
+        self.value = value
         self.topic = topic if topic is None else _topic(topic)
-        self.key = _bytes(key, "key")
+        self.key = as_bytes(key, "key")
         self.headers = _header_list(headers) if headers else []
 
     def __repr__(self) -> str:
         """Name where it goes, never what it holds."""
-        return f"Send(topic={self.topic!r}, bytes={len(self.value or b'')})"
+        return f"Send(topic={self.topic!r}, value={type(self.value).__name__})"
 
 
 def _header_list(
     headers: dict[str, bytes | str] | Sequence[tuple[str, bytes | str]],
 ) -> Headers:
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return [(_name(name, "header's name"), _bytes(value, "header") or b"") for name, value in pairs]
+    return [
+        (_name(name, "header's name"), as_bytes(value, "header") or b"") for name, value in pairs
+    ]
 
 
 def _topic(name: str) -> str:
@@ -190,12 +197,20 @@ def _name(name: str, what: str) -> str:
     return name
 
 
-def _bytes(value: bytes | str | None, what: str) -> bytes | None:
+def as_bytes(value: object, what: str) -> bytes | None:
+    """Give what is to be sent as Kafka takes it; str is encoded as UTF-8.
+
+    Raises:
+        HandlerError: If it is neither bytes, str nor None, or no UTF-8 can be made of it.
+    """
     if value is None or isinstance(value, bytes):
         return value
-    if isinstance(value, str):
+    if not isinstance(value, str):
+        raise HandlerError(f"the {what} of a Send is a {type(value).__name__}: give bytes or str")
+    try:
         return value.encode()
-    raise HandlerError(f"the {what} of a Send is a {type(value).__name__}: give bytes or str")
+    except UnicodeEncodeError as error:
+        raise HandlerError(f"the {what} of a Send is no UTF-8: {error.reason}") from error
 
 
 @dataclass(frozen=True, slots=True)

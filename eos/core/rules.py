@@ -106,6 +106,28 @@ def admit(*, sealed: bool, epoch: int, newest_epoch: int, start: int, claimed: i
     return Admission.OPEN
 
 
+def in_doubt(*, verdict: Verdict, offset: int, begun: int, hearsay: bool) -> bool:
+    """Decide whether an earlier attempt may have had its effect: plain tier.
+
+    There a crash can fall between the effect and the settling of its record. Such a record is
+    handed out again, flagged. After a ledger loss recovery does not know which of the settled
+    positions were handled and which were suppressed in favour of one that was still in flight:
+    an owner below the frontiers of the opening is hearsay, and a record that may be that one in
+    flight is never suppressed because of it.
+
+    Args:
+        verdict: What the ledger says.
+        offset: The record's offset.
+        begun: One past the highest offset that may have begun before this claim.
+        hearsay: Whether the owner was put back by recovery.
+    """
+    if offset >= begun:
+        return False
+    if verdict in HANDLED:
+        return True
+    return verdict is not Verdict.SETTLED and hearsay
+
+
 def next_epoch(last: int, now_us: int) -> int:
     """Give the epoch of a take-over. It never restarts, not even after the counter was lost.
 

@@ -12,13 +12,21 @@ from eos.core.record import Record
 KeyOf = Callable[[Record], bytes | str | None]
 """Reads a record's idempotency key; None or empty means that it has none."""
 
+Reconcile = Callable[[Record], bool]
+"""Tells whether a record that is in doubt had its effect: True, and it is settled unhandled."""
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _LEDGERS = ("memory:", "redis://", "rediss://")
+_BROKERS_ADVICE = "write host:port,host:port or set EOS_BROKERS"
+_LEDGER_ADVICE = "write redis://host:port/0 or set EOS_LEDGER"
+_SERVERS = (("brokers", _BROKERS_ADVICE), ("ledger", _LEDGER_ADVICE))
 _POLICIES = {
     "missing_key": ("position", "dead_letter", "fail"),
     "conflict": ("dead_letter", "handle", "fail"),
+    "ledger_down": ("pause", "pass_through", "fail"),
+    "in_doubt": ("retry", "skip", "dead_letter", "reconcile"),
     "scope": ("topic", "partition"),
 }
 
@@ -40,7 +48,6 @@ MAX_BATCH = 10_000
 _OURS = {
     "group.id": "give `group`",
     "bootstrap.servers": "give `brokers`",
-    "group.instance.id": "leave it out: all workers of a pool would share it and fence each other",
     "transactional.id": "give `instance`; the id is <namespace>.<instance>.<slot>",
     "enable.auto.offset.store": "leave it out: eos settles offsets itself",
     "transaction.timeout.ms": "leave it out: it is 10 s, so that a dead worker does not hold up",
@@ -88,7 +95,8 @@ class Settings:
 
     Attributes:
         group: The consumer group.
-        brokers: Bootstrap servers, `host:port`, comma-separated.
+        brokers: Bootstrap servers, `host:port`, comma-separated. Like the ledger's, the address
+            may be missing until the first server is needed.
         ledger: Where idempotency keys and their owners are kept: `redis://host:port/db`,
             `rediss://…`, or `memory:` (one process, nothing outlives it).
         kafka: Further librdkafka settings, for consumer and producer alike.
@@ -106,6 +114,14 @@ class Settings:
             against redelivery alone; `dead_letter`; `fail` stops.
         conflict: What becomes of a record whose key was seen with another payload:
             `dead_letter`, `handle`, or `fail`.
+        ledger_down: What happens while the ledger is away: `pause` holds the partitions and stays
+            in the group; `pass_through` handles records unchecked, so that re-sends are not
+            recognised (redeliveries still are); `fail` stops.
+        in_doubt: Plain tier: what becomes of a record whose earlier attempt may have had its
+            effect. `retry` hands it out with `in_doubt=True`; `skip` settles it unhandled, which
+            is at most once for it; `dead_letter`; `reconcile` asks the function of that name.
+            All but `retry` cost a round trip to the ledger for each record.
+        reconcile: Told a record that is in doubt, says whether it had its effect.
         retries: How often a handler that raised is tried again before the record becomes a
             dead letter.
         backoff: The first pause before such a retry; it doubles, to at most 30 s.
@@ -116,8 +132,8 @@ class Settings:
     """
 
     group: str
-    brokers: str
-    ledger: str
+    brokers: str = ""
+    ledger: str = ""
     kafka: Mapping[str, Any] = field(default_factory=dict)
     key: KeyOf | None = None
     window: str | float = "24h"
@@ -127,6 +143,9 @@ class Settings:
     secret: str = ""
     missing_key: str = "position"
     conflict: str = "dead_letter"
+    ledger_down: str = "pause"
+    in_doubt: str = "retry"
+    reconcile: Reconcile | None = None
     retries: int = 3
     backoff: str | float = "100ms"
     batch_records: int = 500
@@ -149,6 +168,16 @@ class Settings:
         faults += _kafka_faults(checked.kafka)
         if faults:
             raise ConfigError(faults)
+
+    def check_servers(self) -> None:
+        """See that there is an address for each server that is needed.
+
+        Raises:
+            ConfigError: If one is missing.
+        """
+        missing = [f"{name}='': {advice}" for name, advice in _SERVERS if not getattr(self, name)]
+        if missing:
+            raise ConfigError(missing)
 
     @property
     def window_seconds(self) -> int:
@@ -187,10 +216,11 @@ def _name_faults(settings: SimpleNamespace) -> list[str]:
 
 def _server_faults(settings: SimpleNamespace) -> list[str]:
     faults = []
-    if not settings.brokers or not all(":" in b for b in settings.brokers.split(",")):
-        faults.append(f"brokers={settings.brokers!r}: write host:port,host:port or set EOS_BROKERS")
-    if not settings.ledger.startswith(_LEDGERS):
-        faults.append(f"ledger={settings.ledger!r}: write redis://host:port/0 or set EOS_LEDGER")
+    if settings.brokers and not all(":" in b for b in settings.brokers.split(",")):
+        faults.append(f"brokers={settings.brokers!r}: {_BROKERS_ADVICE}")
+    if settings.ledger and not settings.ledger.startswith(_LEDGERS):
+        scheme = settings.ledger.partition("://")[0]  # not all of it: it may hold a password
+        faults.append(f"ledger={scheme!r}…: {_LEDGER_ADVICE}")
     return faults
 
 
@@ -203,6 +233,8 @@ def _policy_faults(settings: SimpleNamespace) -> list[str]:
     key: object = settings.key  # users without a type checker give a header's name
     if key is not None and not callable(key):
         faults.append(f"key={key!r}: give eos.header(…) or a function of the record")
+    if settings.in_doubt == "reconcile" and not callable(settings.reconcile):
+        faults.append(f"reconcile={settings.reconcile!r}: in_doubt='reconcile' needs a function")
     return faults
 
 

@@ -30,10 +30,14 @@ class Seen(Enum):
     """A call failed in a way that does not tell what the broker did."""
     DISCONNECTED = "disconnected"
     """The client's log told of a disconnect or a request that timed out."""
+    COUNTED = "counted"
+    """The client's statistics count a disconnect, a request that timed out or one sent again."""
     SLOW = "slow_commit"
     """A commit took so long that a request may have been sent twice."""
     EXPIRED = "expired"
     """The broker aborted the transaction because it was open for too long."""
+    UNREACHED = "unreached"
+    """A transaction is to be aborted of which the coordinator may not know yet."""
     FENCED = "fenced"
     """Another producer initialised the same transactional id."""
 
@@ -41,8 +45,10 @@ class Seen(Enum):
 _TAINT = {
     Seen.INDEFINITE: State.TAINTED,
     Seen.DISCONNECTED: State.TAINTED,
+    Seen.COUNTED: State.TAINTED,
     Seen.SLOW: State.TAINTED,
     Seen.EXPIRED: State.TAINTED,
+    Seen.UNREACHED: State.TAINTED,
     Seen.FENCED: State.DEAD,
 }
 

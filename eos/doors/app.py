@@ -2,20 +2,20 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from eos import build
-from eos.core.errors import ConfigError
+from eos.core.errors import ConfigError, FatalError
 from eos.core.events import Emit
 from eos.core.settings import Settings
 from eos.handle import Step
+from eos.handle.steps import Decode, Encode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _WHOLE_NUMBERS = frozenset({"retries", "batch_records"})
-_NOT_FROM_ENVIRONMENT = frozenset({"kafka", "key", "group"})
+_NOT_FROM_ENVIRONMENT = frozenset({"kafka", "key", "group", "reconcile"})
 
 
 class App:
@@ -47,7 +47,7 @@ class App:
         given = {n: v for n, v in settings.items() if n in known and v is not None}
         found, wrong = from_environment(os.environ)
         faults += wrong
-        defaults = {"brokers": "", "ledger": "", "instance": socket.gethostname()}
+        defaults = {"instance": socket.gethostname()}
         try:
             self.settings = Settings(group=group, **{**defaults, **found, **given})
         except ConfigError as error:
@@ -56,30 +56,80 @@ class App:
             raise ConfigError(faults)
         self._steps: list[Step] = []
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that were registered."""
+        return tuple(self._steps)
+
     def step(
-        self, source: str, *, to: str | None = None, batch: bool = False, name: str | None = None
+        self,
+        source: str,
+        *,
+        to: str | None = None,
+        batch: bool = False,
+        name: str | None = None,
+        decode: Decode | None = None,
+        encode: Encode | None = None,
+        retry_on: Sequence[type[Exception]] | None = None,
+        fatal: Sequence[type[Exception]] = (),
     ) -> Callable[[F], F]:
         """Register a handler for a topic.
 
         The handler gets a `Record` (with `batch`, a list of them) and returns a `Send`, several
-        or None (with `batch`, one such result per record). What it sends and the record's offset
-        are settled in one Kafka transaction.
+        or None (with `batch`, one such result per record). With `to`, what it sends and the
+        record's offset are settled in one Kafka transaction. Without `to`, its effect lies
+        elsewhere, and is not exactly-once: see `in_doubt` in `eos.Settings`.
+
+        What the handler raises decides what happens next. `eos.RetriableError`: what it needs is
+        away, so it is tried again for as long as it takes, and no try is counted.
+        `eos.HandlerError`: no other try can help, so the record is a dead letter. Any other
+        exception is tried again `retries` times. The record's partition waits meanwhile, so that
+        the order of each key is kept, and the others go on.
 
         Args:
             source: The topic to read.
             to: Where a `Send` without a topic of its own goes.
             batch: Give the handler lists of records.
             name: Names the step in the ids of what it sends; default: the function's name.
+            decode: Turns a payload into what the handler finds as `record.value`, for example
+                `json.loads`. What it raises on is a dead letter, `undecodable`, at once. A
+                tombstone stays None. Idempotency keys are read from the payload as it came.
+            encode: Turns the value of a `Send` into bytes or str, for example `json.dumps`. What
+                it raises on is a dead letter, `unsendable`. None stays a tombstone.
+            retry_on: Exceptions that are worth another try; any other makes a dead letter at
+                once, `not_retryable`. Default: every exception; but none where an effect outside
+                of Kafka shall happen once at most (in_doubt="skip" or "dead_letter"): naming one
+                here says that a handler which raises it has had no effect yet.
+            fatal: Exceptions that stop the worker, as `eos.FatalError` does: the record is handled
+                again by the next one.
 
         Raises:
-            ConfigError: If the topic has a step already.
+            ConfigError: If the topic has a step already, or something is of the wrong kind.
         """
+        faults = [
+            *_not_callable(decode=decode, encode=encode),
+            *_no_exceptions("retry_on", retry_on or ()),
+            *_no_exceptions("fatal", fatal),
+        ]
+        if faults:
+            raise ConfigError([f"step for {source!r}: {fault}" for fault in faults])
 
         def register(handler: F) -> F:
             if any(step.source == source for step in self._steps):
                 raise ConfigError([f"topic {source!r} has a step already: one step reads a topic"])
-            named = name or str(getattr(handler, "__name__", "step"))
-            self._steps.append(Step(source, to, handler, batch, named))
+            self._steps.append(
+                Step(
+                    source,
+                    to,
+                    handler,
+                    batch,
+                    name or str(getattr(handler, "__name__", "step")),
+                    retry_on=None if retry_on is None else tuple(retry_on),
+                    fatal=(FatalError, *fatal),
+                    decode=decode,
+                    encode=encode,
+                )
+            )
             return handler
 
         return register
@@ -99,9 +149,14 @@ class App:
             emit: Told what happens, in `eos.core.events`, beside metrics and logs.
 
         Raises:
-            ConfigError: If the app has no steps.
+            ConfigError: If the app has no steps, or a server's address is missing.
             FatalError: If going on could lose or repeat a record.
         """
+        # Here, because it loads the servers' libraries: whoever imports an app to test its
+        # handlers does without them.
+        from eos import build  # noqa: PLC0415
+
+        self.settings.check_servers()
         if not self._steps:
             raise ConfigError(["the app has no steps: write a handler with @app.step(topic)"])
         if slot and self.settings.ledger.startswith("memory:"):
@@ -112,6 +167,21 @@ class App:
             build.line(self.settings, self._steps, ports, tell).run(stopping)
         finally:
             ports.ledger.close()
+
+
+def _not_callable(**functions: object) -> list[str]:
+    return [
+        f"{name}={given!r}: give a function"
+        for name, given in functions.items()
+        if given is not None and not callable(given)
+    ]
+
+
+def _no_exceptions(name: str, given: object) -> list[str]:
+    right = isinstance(given, Sequence) and all(
+        isinstance(kind, type) and issubclass(kind, Exception) for kind in given
+    )
+    return [] if right else [f"{name}={given!r}: give a tuple of exception classes"]
 
 
 def from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:

@@ -1,5 +1,6 @@
 """The third step: the user's function, with retries, and what it wants sent."""
 
-from eos.handle.step import Handle, Handled, Step
+from eos.handle.step import Handle, Handled
+from eos.handle.steps import Step
 
 __all__ = ["Handle", "Handled", "Step"]

@@ -1,77 +1,64 @@
 """Calls the user's handler, outside of any transaction, and collects what is to be sent."""
 
-import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from eos.consume.step import Slice
-from eos.core.errors import FatalError, HandlerError
+from eos.consume.lanes import Slice
+from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import DeadLettered, Emit, Retried
-from eos.core.keys import MessageIds
-from eos.core.record import Headers, Record, Send
-from eos.core.settings import Settings, duration
-from eos.retry import Backoff
-
-# What a message costs beside its bytes, at most, and each of its headers.
-_OVERHEAD = 128
-_HEADER_OVERHEAD = 20
-_MESSAGE_ID_BYTES = 42
-_LONGEST_HEADER = 1024  # of those that we add to a dead letter
-
-Result = Send | Iterable[Send] | None
+from eos.core.ports import Ledger, Mark
+from eos.core.record import Record
+from eos.core.settings import Settings
+from eos.handle.letters import DeadLetters, Output, in_short
+from eos.handle.outputs import Outputs
+from eos.handle.steps import Step
+from eos.handle.tries import Hold, Tries
 
 
-class Output(NamedTuple):
-    """A message to be published."""
+class Given(NamedTuple):
+    """A record as the handler gets it, and the payload that it came with."""
 
-    topic: str
-    value: bytes | None
-    key: bytes | None
-    headers: Headers
+    record: Record
+    raw: bytes | None
 
 
 @dataclass(slots=True)
 class Handled:
-    """A slice that went through the handler: what it wants published, in order."""
+    """A slice that went through the handler: what it wants published, in order.
+
+    Attributes:
+        slice: The slice, cut short where a record is to be tried again.
+        outputs: What is to be published, dead letters included.
+        letters: The dead letters among the outputs.
+        undecodable: Records that the handler was not given, and why.
+    """
 
     slice: Slice
     outputs: list[Output] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What `@app.step` was told.
-
-    Attributes:
-        source: The topic to read.
-        to: Where a `Send` without a topic goes; None if the handler always names one.
-        handler: Takes a record, or with `batch` a list of records.
-        batch: Whether the handler takes lists and returns one result per record.
-        name: Part of the ids of what it sends: renaming the function changes them.
-    """
-
-    source: str
-    to: str | None
-    handler: Callable[[Any], Any]
-    batch: bool
-    name: str
+    letters: list[DeadLettered] = field(default_factory=list)
+    undecodable: list[tuple[Record, Exception]] = field(default_factory=list)
 
 
 class Handle:
     """The third step of the line.
 
-    A handler that raises is tried again after a pause, in place, so that the order of its
-    partition holds; when its retries are used up the record becomes a dead letter, in the same
-    transaction as its offset.
+    A handler that raises is tried again after a pause. Its partition waits, so that its order
+    holds, and the others go on. When its retries are used up the record becomes a dead letter, in
+    the same transaction as its offset. A `RetriableError` says that what the handler needs is
+    away: it is tried again for as long as it takes.
+
+    Plain tier: a try that failed may have had its effect. The record comes again in doubt, or,
+    where its effect shall happen once at most, becomes a dead letter at once; unless the step
+    names the exception in `retry_on`, which is the user's word that it had none.
 
     Args:
         steps: The steps, by source topic.
-        settings: Retries, back-off, and the dead letter topic's name.
+        settings: Retries, back-off, policies, and the dead letter topic's name.
         max_bytes: How large a message may be.
-        wait: Stays in the group for some seconds without reading on.
-        emit: Told of retries and dead letters.
+        ledger: Told what begins: plain tier.
+        hold: Reads a lane again from an offset, after so many failed tries and so many seconds.
+        emit: Told of retries.
     """
 
     def __init__(
@@ -80,147 +67,160 @@ class Handle:
         steps: Sequence[Step],
         settings: Settings,
         max_bytes: int,
-        wait: Callable[[float], None],
+        ledger: Ledger,
+        hold: Hold,
         emit: Emit,
     ) -> None:
         self._steps = {step.source: step for step in steps}
-        self._ids = {step.source: MessageIds(settings.namespace, step.name) for step in steps}
-        self._retries = settings.retries
-        self._backoff = Backoff(duration(settings.backoff))
-        self._dead_letters = settings.dead_letters
-        self._max_bytes = max_bytes
-        self._small = max_bytes - _OVERHEAD - 2 * _HEADER_OVERHEAD - _MESSAGE_ID_BYTES
-        self._wait = wait
+        self._outputs = Outputs(steps, settings.namespace, max_bytes)
+        self._letters = DeadLetters(settings.dead_letters, max_bytes)
+        self._tries = Tries(settings, ledger, hold, emit)
+        self._reconcile = settings.reconcile if settings.in_doubt == "reconcile" else None
+        self._ledger = ledger
         self._emit = emit
 
     def __call__(self, batch: list[Slice]) -> list[Handled]:
-        """Handle what is left in each slice."""
+        """Handle what is left in each slice.
+
+        Raises:
+            AbortableError: Plain tier: the ledger was lost, or the partition is somebody else's.
+            RetriableError: Plain tier: the ledger is away.
+            Exception: One that the step calls fatal.
+        """
         return [self._handle(slice_) for slice_ in batch]
 
     def _handle(self, slice_: Slice) -> Handled:
         step = self._steps[slice_.lane.partition[0]]
         handled = Handled(slice_)
-        for record, reason in slice_.rejected:
-            handled.outputs.append(self._dead_letter(record, reason))
-        if step.batch and slice_.records:
-            self._handle_batch(step, slice_.records, handled.outputs)
+        decoded = self._decoded(step, handled)
+        if step.batch:
+            self._handle_batch(step, handled, list(decoded))
         else:
-            for record in slice_.records:
-                self._handle_one(step, record, handled.outputs)
+            self._handle_each(step, handled, self._reconciled(step, handled, decoded))
+        # Last: what was cut off is read, and rejected, again.
+        for record, error in handled.undecodable:
+            if record.offset < handled.slice.end:
+                self._reject(handled, record, "undecodable", error)
+        for record, reason in handled.slice.rejected:
+            self._reject(handled, record, reason)
         return handled
 
-    def _handle_batch(self, step: Step, records: list[Record], outputs: list[Output]) -> None:
+    def _decoded(self, step: Step, handled: Handled) -> Iterator[Given]:
+        """Give what the handler gets. There is nothing to decode in a tombstone."""
+        decode = step.decode
+        for record in handled.slice.records:
+            raw = record.value
+            if decode is not None and raw is not None:
+                try:
+                    record.value = decode(raw)
+                except step.fatal:
+                    raise
+                except RetriableError as error:
+                    handled.slice = self._tries.again(handled.slice, record, error)
+                    return
+                except Exception as error:  # noqa: BLE001 what somebody sent may be anything
+                    handled.undecodable.append((record, error))
+                    continue
+            yield Given(record, raw)
+
+    def _handle_batch(self, step: Step, handled: Handled, batch: list[Given]) -> None:
         """Try the batch as a whole; after a failure, each record by itself."""
+        if not batch:
+            return
+        records = [record for record, _ in batch]
+        lane = handled.slice.lane
+        if self._reconcile is not None and any(record.in_doubt for record in records):
+            self._handle_each(step, handled, self._reconciled(step, handled, batch))
+            return
+        self._begin(handled.slice, records[-1])
         try:
-            outputs += self._outputs_of_batch(step, records)
-        except FatalError:  # the user's word that going on is wrong
+            handled.outputs += self._results(step, records)
+        except step.fatal:  # the user's word that going on is wrong
             raise
+        except RetriableError as error:
+            handled.slice = self._tries.again(handled.slice, records[0], error)
         except Exception as error:  # noqa: BLE001 the user's code may raise anything
-            self._emit(Retried(step.source, 1, _in_short(error)))
+            if self._tries.once(lane) and not self._tries.had_no_effect(step, error):
+                for given in batch:
+                    self._fail(handled, given, "handler_failed", error)
+                return
+            self._emit(Retried(step.source, records[0].attempt, in_short(error)))
             for record in records:
-                self._handle_one(step, record, outputs)
+                # Effects outside of Kafka may have taken place.
+                record.in_doubt |= lane.plain and not self._tries.once(lane)
+            self._handle_each(step, handled, self._reconciled(step, handled, batch))
 
-    def _outputs_of_batch(self, step: Step, records: list[Record]) -> list[Output]:
-        results = list(step.handler(records))
-        if len(results) != len(records):
-            raise ValueError(
-                f"step {step.name!r} got {len(records)} records and returned {len(results)} "
-                "results: return one per record"
-            )
-        outputs: list[Output] = []
-        for record, result in zip(records, results, strict=True):
-            outputs += self._outputs(step, record, result)
-        return outputs
+    def _reconciled(
+        self, step: Step, handled: Handled, records: Iterable[Given]
+    ) -> Iterator[Given]:
+        """Leave out what had its effect, where a function can tell.
 
-    def _handle_one(self, step: Step, record: Record, outputs: list[Output]) -> None:
-        while True:
+        It is asked about each record when its turn has come: of two copies that are both in doubt
+        the first may have its effect only now.
+        """
+        for given in records:
+            record = given.record
+            if record.in_doubt and self._reconcile is not None:
+                try:
+                    if self._reconcile(record):
+                        continue
+                except step.fatal:
+                    raise
+                except Exception as error:  # noqa: BLE001 the user's code may raise anything
+                    away = RetriableError(f"reconcile: {in_short(error)}", on="reconcile")
+                    handled.slice = self._tries.again(handled.slice, record, away)
+                    return
+            yield given
+
+    def _handle_each(self, step: Step, handled: Handled, records: Iterable[Given]) -> None:
+        lane = handled.slice.lane
+        for given in records:
+            record = given.record
+            self._begin(handled.slice, record)
             try:
-                outputs += (
-                    self._outputs_of_batch(step, [record])
-                    if step.batch
-                    else self._outputs(step, record, step.handler(record))
-                )
-            except HandlerError as error:  # it can never be sent: trying again is of no use
-                outputs.append(self._dead_letter(record, "unsendable", error))
-            except FatalError:  # the user's word that going on is wrong
+                handled.outputs += self._results(step, [record])
+            except step.fatal:  # the user's word that going on is wrong
                 raise
             except Exception as error:  # noqa: BLE001 the user's code may raise anything
-                if record.attempt > self._retries:
-                    outputs.append(self._dead_letter(record, "handler_failed", error))
-                else:
-                    self._emit(Retried(step.source, record.attempt, _in_short(error)))
-                    self._wait(self._backoff.seconds(record.attempt))
-                    record.attempt += 1
-                    continue
+                reason = self._tries.gives_up(step, lane, record, error)
+                if not reason:
+                    handled.slice = self._tries.again(handled.slice, record, error)
+                    return
+                self._fail(handled, given, reason, error)
+
+    def _results(self, step: Step, records: list[Record]) -> list[Output]:
+        """Call the handler."""
+        if step.batch:
+            returned: Any = step.handler(list(records))  # a copy: it may empty its own
+            return self._outputs.of_batch(step, records, returned)
+        (record,) = records
+        return self._outputs(step, record, step.handler(record))
+
+    def _begin(self, slice_: Slice, record: Record) -> None:
+        """Plain tier: note that the records up to this one begin, before the handler is called."""
+        lane = slice_.lane
+        if not lane.plain:
             return
+        mark = Mark(lane.partition[1], lane.epoch, record.offset + 1)
+        if lane.marked < mark.offset:
+            if not self._ledger.begin(lane.shard, slice_.seal, mark):
+                raise AbortableError("the ledger was re-sealed, or we were replaced", "ledger_mark")
+            lane.marked = mark.offset
+        lane.begun = max(lane.begun, mark.offset)
 
-    def _outputs(self, step: Step, record: Record, result: Result) -> list[Output]:
-        if result is None:
-            return []
-        sends = [result] if isinstance(result, Send) else list(result)
-        return [self._output(step, record, send, n) for n, send in enumerate(sends)]
+    def _fail(self, handled: Handled, given: Given, reason: str, error: Exception) -> None:
+        """Make a dead letter of a record that was handled in vain, as it came."""
+        given.record.value = given.raw
+        self._letter(handled, self._letters(given.record, reason, error), given.record, reason)
 
-    def _output(self, step: Step, record: Record, send: Send, ordinal: int) -> Output:
-        if not isinstance(send, Send):
-            raise HandlerError(
-                f"step {step.name!r} returned {type(send).__name__}: return eos.Send or several"
-            )
-        topic = send.topic or step.to
-        if topic is None:
-            raise HandlerError(f"step {step.name!r} has no `to`, and its Send names no topic")
-        headers = send.headers
-        if not headers or not any(name == "message-id" for name, _ in headers):
-            message_id = self._ids[step.source](record.idempotency_key, ordinal)
-            headers = [("message-id", message_id), *headers]
-        output = Output(topic, send.value, record.key if send.key is None else send.key, headers)
-        # Only what may be too large is measured: most messages are far from it.
-        if send.headers or len(output.value or b"") + len(output.key or b"") > self._small:
-            self._check_size(step, output)
-        return output
+    def _reject(
+        self, handled: Handled, record: Record, reason: str, error: Exception | None = None
+    ) -> None:
+        """Make a dead letter of a record that the handler was not given."""
+        letter = self._letters(record, reason, error, attempts=record.attempt - 1)
+        self._letter(handled, letter, record, reason)
 
-    def _check_size(self, step: Step, output: Output) -> None:
-        if (size := _size(output)) > self._max_bytes:
-            raise HandlerError(
-                f"step {step.name!r} sends {size} bytes, and message.max.bytes is {self._max_bytes}"
-            )
-
-    def _dead_letter(self, record: Record, reason: str, error: Exception | None = None) -> Output:
-        """Make the dead letter: the record as it was, and in its headers why it is here."""
-        self._emit(DeadLettered(record.topic, reason, str(record.position)))
-        told: list[tuple[str, str]] = [
-            ("eos-reason", reason),
-            ("eos-attempts", str(record.attempt)),
-            ("eos-topic", record.topic),
-            ("eos-position", str(record.position)),
-            ("eos-idempotency-key", record.idempotency_key),
-            ("eos-timestamp", str(record.timestamp)),
-        ]
-        if error is not None:
-            told += [("eos-error", _in_short(error)), ("eos-traceback-digest", _digest(error))]
-        headers = [(n, v.encode("utf-8", "backslashreplace")[:_LONGEST_HEADER]) for n, v in told]
-        letter = Output(self._dead_letters, record.value, record.key, [*record.headers, *headers])
-        if _size(letter) > self._max_bytes:
-            # Its position says where the payload still stands.
-            omitted = ("eos-payload-omitted", str(len(record.value or b"")).encode())
-            letter = Output(self._dead_letters, None, None, [*headers, omitted])
-        return letter
-
-
-def _size(output: Output) -> int:
-    """Give how large librdkafka finds a message, rounded up."""
-    headers = sum(len(n) + len(v or b"") + _HEADER_OVERHEAD for n, v in output.headers)
-    return len(output.value or b"") + len(output.key or b"") + headers + _OVERHEAD
-
-
-def _in_short(error: Exception) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"[:200]
-    except Exception:  # noqa: BLE001 the user's error may not be able to say what it is
-        return type(error).__name__
-
-
-def _digest(error: Exception) -> str:
-    """Tell failures apart that came about in the same way: where, not what it said."""
-    frames = traceback.extract_tb(error.__traceback__)
-    told = [type(error).__qualname__, *(f"{f.filename}:{f.lineno}:{f.name}" for f in frames)]
-    return blake2b("\n".join(told).encode("utf-8", "replace"), digest_size=8).hexdigest()
+    @staticmethod
+    def _letter(handled: Handled, letter: Output, record: Record, reason: str) -> None:
+        handled.letters.append(DeadLettered(record.topic, reason, str(record.position)))
+        handled.outputs.append(letter)

@@ -1,9 +1,11 @@
 """librdkafka's configurations, made from the settings."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from eos.core.settings import Settings
+from eos.kafka.signs import INTERVAL_MS
 
 TRANSACTION_TIMEOUT_MS = 10_000
 """How long a dead worker's transaction can hold up readers of its outputs."""
@@ -12,6 +14,8 @@ CLIENT_LOG = logging.getLogger("eos.kafka.client")
 """Where librdkafka's own lines go."""
 MAX_MESSAGE_BYTES = 1_000_000
 """librdkafka's default of `message.max.bytes`."""
+MAX_POLL_INTERVAL_MS = 300_000
+"""librdkafka's default of `max.poll.interval.ms`."""
 
 # Settings that only one kind of client knows; the other would warn of each of them.
 _CONSUMER = (
@@ -58,10 +62,15 @@ def client(settings: Settings) -> dict[str, Any]:
     }
 
 
-def consumer(settings: Settings) -> dict[str, Any]:
-    """Configure a reader of the group."""
-    return {
-        "partition.assignment.strategy": "cooperative-sticky",
+def consumer(settings: Settings, slot: int = 0) -> dict[str, Any]:
+    """Configure a reader of the group.
+
+    Args:
+        settings: The settings; a `group.instance.id` in them makes the workers static members.
+        slot: The worker's number: two members with the same `group.instance.id` would throw each
+            other out, so each slot has one of its own.
+    """
+    conf = {
         # After a pause and a seek the client looks at a partition again only after the first of
         # these (default 1 s), and behind a fetch that waits for the second (default 0.5 s).
         "fetch.queue.backoff.ms": 20,
@@ -78,6 +87,22 @@ def consumer(settings: Settings) -> dict[str, Any]:
         # a gap in the log, which nobody may skip in silence.
         "auto.offset.reset": "error",
     }
+    if not _is_server_side(conf):  # there the servers assign, and the client refuses it
+        conf.setdefault("partition.assignment.strategy", "cooperative-sticky")
+    if name := conf.get("group.instance.id"):
+        conf["group.instance.id"] = f"{name}.{slot}"
+    return conf
+
+
+def is_incremental(conf: Mapping[str, Any]) -> bool:
+    """Tell whether rebalances take and give single partitions, not all of them at once."""
+    strategy = str(conf.get("partition.assignment.strategy", ""))
+    return _is_server_side(conf) or "cooperative" in strategy
+
+
+def poll_interval(conf: Mapping[str, Any]) -> float:
+    """After how many seconds without a poll a member is thrown out of its group."""
+    return int(conf.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
 
 
 def producer(settings: Settings, transactional_id: str) -> dict[str, Any]:
@@ -99,6 +124,18 @@ def producer(settings: Settings, transactional_id: str) -> dict[str, Any]:
         # AddOffsets and EndTxn wait this long whenever the transaction before is not quite over.
         "retry.backoff.ms": 20,
         "delivery.report.only.error": True,
+        "statistics.interval.ms": INTERVAL_MS,
+    }
+
+
+def idempotent(settings: Settings) -> dict[str, Any]:
+    """Configure a producer without transactions."""
+    return {
+        "linger.ms": 5,
+        **client(settings),
+        **_without(settings, _CONSUMER),
+        "bootstrap.servers": settings.brokers,
+        "enable.idempotence": True,
     }
 
 
@@ -110,6 +147,11 @@ def first_offset(settings: Settings) -> str:
 def max_message_bytes(settings: Settings) -> int:
     """How large a message may be, key, value and headers together."""
     return int(settings.kafka.get("message.max.bytes", MAX_MESSAGE_BYTES))
+
+
+def _is_server_side(conf: Mapping[str, Any]) -> bool:
+    """Tell whether the group is one of KIP-848, whose members take what the servers assign."""
+    return str(conf.get("group.protocol", "")).lower() == "consumer"
 
 
 def _without(settings: Settings, prefixes: tuple[str, ...]) -> dict[str, Any]:

@@ -82,6 +82,16 @@ _AWAY = frozenset(
 )
 
 
+_LOST_MESSAGES = frozenset(
+    {KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT, KafkaError._OUTDATED}
+)
+
+
+def is_indefinite(error: KafkaError) -> bool:
+    """Tell whether the request may still take place, or have taken place."""
+    return error.retriable() or error.code() in _AWAY or error.code() in _LOST_MESSAGES
+
+
 def translated(error: KafkaError, doing: str) -> EosError:
     """Give the error of ours that says what the caller must do.
 

@@ -7,6 +7,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from eos.core.errors import RetriableError
+from eos.core.frontier import Frontier
 from eos.core.ports import Topics
 from eos.core.record import Message
 from eos.kafka.config import CLIENT_LOG
@@ -36,13 +37,13 @@ class KafkaLog:
                 logger=CLIENT_LOG,
             )
 
-    def frontiers(self, topic: str) -> dict[int, int | None]:
+    def frontiers(self, topic: str) -> dict[int, Frontier | None]:
         """Read the group's committed offsets of all partitions, with a stable read."""
         _, count = self._topics.describe(topic)
         asked = [TopicPartition(topic, partition) for partition in range(count)]
         with translating("read committed offsets"):
             answer = self._consumer.committed(asked, _STABLE_TIMEOUT)
-        return {partition: offset for (_, partition), offset in committed(answer).items()}
+        return {partition: found for (_, partition), found in committed(answer).items()}
 
     def window_starts(self, topic: str, seconds: int) -> dict[int, int]:
         """Give the first offset of each partition that is as new as this."""

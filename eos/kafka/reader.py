@@ -1,6 +1,7 @@
 """A member of the consumer group."""
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -11,10 +12,12 @@ from confluent_kafka import (
 )
 
 from eos.core.errors import AbortableError, FatalError, RetriableError
-from eos.core.ports import Partition
+from eos.core.frontier import Frontier, parse
+from eos.core.ports import Partition, Revoking
 from eos.core.record import Message
-from eos.kafka.config import CLIENT_LOG
+from eos.kafka.config import CLIENT_LOG, is_incremental, poll_interval
 from eos.kafka.errors import translated, translating
+from eos.kafka.vigil import Vigil
 
 _TIMEOUT = 5.0
 _STABLE_TIMEOUT = 1.0
@@ -41,37 +44,56 @@ class KafkaReader:
     Rebalance callbacks only keep the books: an exception in one of them would destroy records
     that were fetched already. Partitions are assigned paused; `seek` lets one flow.
 
+    It belongs to one thread, the line's. A second one, the vigil, polls in its place while that
+    one is busy for long; each use of the client goes through the lock that the two share.
+
     Args:
         conf: librdkafka's consumer configuration.
         first_offset: `earliest`, `latest` or `error`, for partitions that nothing was settled of.
+        consumer: A consumer that was made with that configuration already.
     """
 
-    def __init__(self, conf: dict[str, Any], first_offset: str) -> None:
-        strategy = str(conf.get("partition.assignment.strategy", ""))
-        if conf.get("group.protocol") == "consumer":
-            conf = {k: v for k, v in conf.items() if k != "partition.assignment.strategy"}
-            strategy = "cooperative"
-        self._incremental = "cooperative" in strategy
+    def __init__(
+        self, conf: dict[str, Any], first_offset: str, consumer: Consumer | None = None
+    ) -> None:
+        self._incremental = is_incremental(conf)
         self._first_offset = first_offset
+        # Replaced when it changes, never changed: the line may be going through it.
         self._assigned: dict[Partition, int] = {}
         self._assignments = 0
+        self._flowing: set[Partition] = set()
+        self._standing_in = False  # the vigil polls, not the line
+        self._stood_in = False  # it did so since the line's last poll
+        self._moved_on = False  # and partitions were given away in it
+        self._errors: list[Any] = []
+        self._revoking: Revoking = lambda _: None
+        # Re-entrant: what is given back is settled from within a poll.
+        self._lock = threading.RLock()
+        self._vigil = Vigil(poll_interval(conf) / 3, self._lock, self._stand_in)
         with translating("make a Kafka consumer"):
-            self._consumer = Consumer(conf, logger=CLIENT_LOG)
+            self._consumer = consumer or Consumer(conf, logger=CLIENT_LOG)
 
-    def subscribe(self, topics: Sequence[str]) -> None:
+    def subscribe(self, topics: Sequence[str], revoking: Revoking) -> None:
         """Join the group."""
-        with translating("subscribe"):
+        self._revoking = revoking
+        with self._lock, translating("subscribe"):
             self._consumer.subscribe(
                 list(topics),
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
-                on_lost=self._on_revoke,
+                on_lost=self._on_lost,
             )
+        self._vigil.start()
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         """Wait for up to `limit` messages."""
-        with translating("read"):
-            messages = self._consumer.consume(limit, seconds)
+        with self._lock:
+            self._take_over()
+            with translating("read"):
+                messages = self._consumer.consume(limit, seconds)
+            self._vigil.passed()
+            if self._errors:
+                messages, self._errors = self._errors + messages, []
         if any(message.error() for message in messages):
             for message in messages:
                 if (error := message.error()) and error.code() not in _PASSING:
@@ -98,11 +120,22 @@ class KafkaReader:
         """How many times the assignment changed: compare it to see whether it did."""
         return self._assignments
 
-    def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+    def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, Frontier | None]:
         """Read committed offsets, waiting a moment for open transactions (KIP-447)."""
-        with translating("read committed offsets"):
+        with self._lock, translating("read committed offsets"):
             answer = self._consumer.committed(_topic_partitions(partitions), _STABLE_TIMEOUT)
         return committed(answer)
+
+    def commit(self, frontiers: Mapping[Partition, Frontier], *, wait: bool) -> None:
+        """Commit offsets, fenced by the group's generation."""
+        with self._lock, translating("commit offsets"):
+            if not wait:
+                self._consumer.commit(offsets=offsets(frontiers), asynchronous=True)
+                return
+            answer = self._consumer.commit(offsets=offsets(frontiers), asynchronous=False)
+        for partition in answer:
+            if partition.error:
+                raise translated(partition.error, f"commit {partition.topic}")
 
     def beginnings(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where to begin in partitions that nothing was settled of."""
@@ -112,7 +145,7 @@ class KafkaReader:
                 raise FatalError(
                     f"{topic}[{partition}] has no committed offset, and auto.offset.reset is error"
                 )
-            with translating(f"read the ends of {topic}[{partition}]"):
+            with self._lock, translating(f"read the ends of {topic}[{partition}]"):
                 low, high = self._consumer.get_watermark_offsets(
                     TopicPartition(topic, partition), _TIMEOUT
                 )
@@ -122,43 +155,83 @@ class KafkaReader:
     def seek(self, partition: Partition, offset: int) -> None:
         """Read this partition from here, and let it flow."""
         target = TopicPartition(*partition, offset)
-        try:
-            self._consumer.seek(target)
-            self._consumer.resume([target])
-        except KafkaException as error:
-            # Right after an assignment the client may not have started the partition yet.
-            if error.args[0].code() in {KafkaError._STATE, KafkaError._UNKNOWN_PARTITION}:
-                raise RetriableError(f"{partition} is not started yet") from error
-            raise translated(error.args[0], "seek") from error
+        with self._lock:
+            try:
+                self._consumer.seek(target)
+                self._consumer.resume([target])
+            except KafkaException as error:
+                # Right after an assignment the client may not have started the partition yet.
+                if error.args[0].code() in {KafkaError._STATE, KafkaError._UNKNOWN_PARTITION}:
+                    raise RetriableError(f"{partition} is not started yet") from error
+                raise translated(error.args[0], "seek") from error
+            self._flowing.add(partition)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Hold partitions back."""
-        with translating("pause"):
+        partitions = list(partitions)
+        with self._lock, translating("pause"):
+            self._flowing.difference_update(partitions)
             self._consumer.pause(_topic_partitions(partitions))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Let partitions flow again from where they were held back."""
-        with translating("resume"):
+        partitions = list(partitions)
+        with self._lock, translating("resume"):
             self._consumer.resume(_topic_partitions(partitions))
+            self._flowing.update(partitions)
 
     def group_metadata(self) -> object:
-        """Give the membership. One without a generation would not be fenced: refused."""
-        metadata: bytes = self._consumer.consumer_group_metadata()
-        if generation(metadata) < 0:
-            raise AbortableError("not a member of the group", cause="rebalance")
+        """Give the membership that fences us.
+
+        Raises:
+            AbortableError: It would not: it has no generation, or is newer than what the line
+                knows of its partitions.
+        """
+        with self._lock:
+            metadata: bytes = self._consumer.consumer_group_metadata()
+            if generation(metadata) < 0 or self._moved_on:
+                raise AbortableError("not a member of the group any more", cause="rebalance")
         return metadata
 
     def close(self) -> None:
         """Leave the group."""
-        self._consumer.close()
+        with self._lock:
+            self._vigil.stop()
+            self._consumer.close()
+
+    def _stand_in(self) -> None:
+        """Poll in the line's place; nothing flows meanwhile. Called by the vigil, with the lock."""
+        self._standing_in = self._stood_in = True
+        try:
+            self._consumer.pause(_topic_partitions(self._flowing))
+            messages = self._consumer.consume(1, 0)
+        except (KafkaException, RuntimeError) as error:
+            CLIENT_LOG.warning("polling while a handler is busy: %s", error)
+        else:
+            self._errors += [message for message in messages if message.error()]
+            if any(not message.error() for message in messages):
+                self._assignments += 1  # the line shall go back to where it was
+        finally:
+            self._standing_in = False
+
+    def _take_over(self) -> None:
+        """Let flow again what was paused while the vigil polled in the line's place."""
+        self._vigil.passed()
+        self._moved_on = False  # from here on the line can see it
+        if self._stood_in:
+            self._stood_in = False
+            with translating("resume"):
+                self._consumer.resume(_topic_partitions(self._flowing))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignments += 1
+        new = {(p.topic, p.partition): self._assignments for p in partitions}
+        self._assigned = {**self._assigned, **new}
+        self._flowing.difference_update(new)
         for partition in partitions:
             # Nothing is fetched before `seek`. A plain number: the client would resolve a logical
             # offset once more when connections break, and jump there.
             partition.offset = 0
-            self._assigned[partition.topic, partition.partition] = self._assignments
         if self._incremental:
             consumer.incremental_assign(partitions)
         else:
@@ -167,9 +240,18 @@ class KafkaReader:
             consumer.pause(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            if not self._standing_in:
+                self._revoking([(partition.topic, partition.partition) for partition in partitions])
+        finally:
+            self._on_lost(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignments += 1
-        for partition in partitions:
-            self._assigned.pop((partition.topic, partition.partition), None)
+        self._moved_on = self._standing_in
+        gone = {(partition.topic, partition.partition) for partition in partitions}
+        self._assigned = {p: number for p, number in self._assigned.items() if p not in gone}
+        self._flowing -= gone
         if self._incremental:
             consumer.incremental_unassign(partitions)
         else:
@@ -181,12 +263,23 @@ def generation(metadata: bytes) -> int:
     return int.from_bytes(metadata[7:11], "little", signed=True)
 
 
-def committed(answer: Sequence[TopicPartition]) -> dict[Partition, int | None]:
+def committed(answer: Sequence[TopicPartition]) -> dict[Partition, Frontier | None]:
     """Read an answer about committed offsets; None where there is none."""
     for partition in answer:
         if partition.error:
             raise translated(partition.error, f"read committed offset of {partition.topic}")
-    return {(p.topic, p.partition): p.offset if p.offset >= 0 else None for p in answer}
+    return {
+        (p.topic, p.partition): parse(p.offset, p.metadata) if p.offset >= 0 else None
+        for p in answer
+    }
+
+
+def offsets(frontiers: Mapping[Partition, Frontier]) -> list[TopicPartition]:
+    """Give frontiers in the form in which the client commits them."""
+    return [
+        TopicPartition(topic, partition, frontier.offset, frontier.metadata)
+        for (topic, partition), frontier in frontiers.items()
+    ]
 
 
 def _topic_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:

@@ -5,20 +5,23 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from eos.core.errors import AbortableError, EosError, FencedError, RetriableError
 from eos.core.events import Emit, ProducerRecreated
+from eos.core.frontier import Frontier
 from eos.core.ports import Partition
 from eos.core.record import Headers
 from eos.core.supervisor import Seen, State, Supervisor
 from eos.kafka.config import CLIENT_LOG
-from eos.kafka.errors import FENCED, translated, translating
+from eos.kafka.errors import FENCED, is_indefinite, translated, translating
+from eos.kafka.reader import offsets
+from eos.kafka.signs import Statistics, Watch
 
 _INIT_TIMEOUT = 5.0
 _CALL_TIMEOUT = 10.0
-_BAD_SIGNS = ("Disconnected", "timed out", "Timed out")
 _FULL_FLUSH = 0.1
+_FIRST_DELIVERY = 2.0
 
 
 class KafkaTransactions:
@@ -43,29 +46,38 @@ class KafkaTransactions:
         self._supervisor = Supervisor()
         self._producer: Any = None
         self._open = False
+        self._closed = False
         self._began = 0.0
+        self._produced = 0
+        self._failures = 0
         self._undelivered = ""
+        self._offsets_sent = False
+        self._statistics = Statistics(self._supervisor)
         self._id = conf["transactional.id"]
         self._timeout = conf["transaction.timeout.ms"] / 1000
         self._slow = conf["socket.timeout.ms"] / 2000
         # librdkafka mends a disconnect by itself and tells nobody but its log.
         self._log = logging.Logger("eos.kafka.producer", logging.INFO)  # noqa: LOG001 one each
         self._log.parent = CLIENT_LOG
-        self._log.addHandler(_Watch(self._supervisor))
+        self._log.addHandler(Watch(self._supervisor))
 
     def prepare(self) -> None:
         """Have a producer that may begin; ends what a predecessor left open."""
+        if self._closed:
+            raise AbortableError("the producer was given up", "transaction")
         if self._supervisor.state is not State.READY:
             self._create()
 
     def begin(self) -> None:
         """Begin a transaction, with a new producer if the last one is tainted."""
-        if self._supervisor.state is State.READY:
-            # Its log, and the reports of what an abort purged, belong to what is over.
+        if self._producer is not None and self._supervisor.state is State.READY:
+            # Its log, its statistics and the reports of what an abort purged belong to what is
+            # over, and may say that it is not.
             self._serve(0)
         self.prepare()
         self._began = time.monotonic()
-        self._undelivered = ""
+        self._produced = self._failures = 0
+        self._undelivered, self._offsets_sent = "", False
         self._call("begin", self._producer.begin_transaction)
         self._open = True
 
@@ -83,18 +95,19 @@ class KafkaTransactions:
             except KafkaException as error:
                 raise AbortableError(f"produce to {topic}: {error}", "transaction") from error
             else:
+                self._produced += 1
                 return
 
-    def send_offsets(self, offsets: Mapping[Partition, int], group_metadata: object) -> None:
+    def send_offsets(self, frontiers: Mapping[Partition, Frontier], group_metadata: object) -> None:
         """Add the frontiers, fenced by the group's generation."""
-        positions = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
         self._call(
             "send offsets",
             self._producer.send_offsets_to_transaction,
-            positions,
+            offsets(frontiers),
             group_metadata,
             _CALL_TIMEOUT,
         )
+        self._offsets_sent = True
 
     def commit(self) -> bool:
         """Commit; False if nobody can say yet whether it is committed."""
@@ -104,6 +117,7 @@ class KafkaTransactions:
             failed = self._undelivered or f"{left} messages are still under way"
             raise AbortableError(f"a message was not delivered: {failed}", "transaction")
         asked = time.monotonic()
+        self._statistics.ended += 1
         try:
             # With its default time-out it would wait for an answer that was lost, for ever.
             self._producer.commit_transaction(self._timeout)
@@ -124,12 +138,14 @@ class KafkaTransactions:
         if not self._open:
             return
         self._open = False
-        # Aborting right after a produce can be fatal (librdkafka#4849): a tainted producer is
-        # replaced anyway, and its successor aborts.
+        # A tainted producer is replaced anyway, and its successor aborts.
         if self._supervisor.state is not State.READY:
             return
         try:
-            self._producer.flush(_FULL_FLUSH)
+            if not self._has_reached():
+                self._supervisor.see(Seen.UNREACHED)
+                return
+            self._statistics.ended += 1
             self._producer.abort_transaction(_CALL_TIMEOUT)
         except KafkaException:
             # Not even a fenced one proves a twin: the transaction may have expired.
@@ -142,9 +158,25 @@ class KafkaTransactions:
 
     def close(self) -> None:
         """Give the producer up."""
+        self._closed = True
         if self._producer is not None:
             self.abort()
             self._drop()
+
+    def _has_reached(self) -> bool:
+        """Wait a while until the coordinator knows of the transaction, if there is one to know of.
+
+        Before the first message is delivered it may not, and the client takes its answer to an
+        abort for fatal (librdkafka#4849).
+        """
+        deadline = time.monotonic() + _FIRST_DELIVERY
+        while not self._offsets_sent:
+            left = self._producer.flush(_FULL_FLUSH)
+            if not left or left < self._produced - self._failures:
+                return True
+            if time.monotonic() > deadline:
+                return False
+        return True
 
     def _create(self) -> None:
         if self._supervisor.state is State.DEAD:
@@ -153,13 +185,18 @@ class KafkaTransactions:
         if again:
             self._drop()
         with translating("make a Kafka producer"):
+            self._statistics = Statistics(self._supervisor)
             self._producer = self._make(
-                self._conf, logger=self._log, on_delivery=self._delivered, error_cb=_errored
+                self._conf,
+                logger=self._log,
+                on_delivery=self._delivered,
+                error_cb=_errored,
+                stats_cb=self._statistics,
             )
         self._supervisor.see(Seen.CREATED)
         try:
             self._call("initialise transactions", self._producer.init_transactions, _INIT_TIMEOUT)
-        except RetriableError:
+        except (AbortableError, RetriableError):
             self._supervisor.see(Seen.INDEFINITE)
             raise
         if again:
@@ -188,6 +225,8 @@ class KafkaTransactions:
     def _failed(self, error: KafkaError, doing: str) -> EosError:
         """Translate, and tell the supervisor what was seen."""
         known = translated(error, doing)
+        if is_indefinite(error):
+            self._supervisor.see(Seen.INDEFINITE)
         if error.code() in FENCED:
             if self._open and time.monotonic() - self._began > self._timeout / 2:
                 # The broker moves the epoch on as well when it aborts a transaction that was
@@ -210,7 +249,12 @@ class KafkaTransactions:
         )
 
     def _delivered(self, error: KafkaError | None, message: Any) -> None:
-        if error is not None and not self._undelivered:
+        if error is None:
+            return
+        self._failures += 1
+        if is_indefinite(error):
+            self._supervisor.see(Seen.INDEFINITE)
+        if not self._undelivered:
             self._undelivered = f"to topic {message.topic()!r}: {error.str()}"
 
 
@@ -220,16 +264,3 @@ def _errored(error: KafkaError) -> None:
     What it means for a transaction shows in the call that it concerns.
     """
     CLIENT_LOG.info("producer: %s", error.str())
-
-
-class _Watch(logging.Handler):
-    """Looks for signs in the client's log that a request's fate may be unknown."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        super().__init__(logging.INFO)
-        self._supervisor = supervisor
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Look at one line. Librdkafka calls this from within a call of ours."""
-        if any(sign in record.getMessage() for sign in _BAD_SIGNS):
-            self._supervisor.see(Seen.DISCONNECTED)

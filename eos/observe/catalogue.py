@@ -66,6 +66,16 @@ _ALL = (
         "topic",
         "cause",
     ),
+    _counter(
+        "eos_records_in_doubt_total",
+        "Plain tier: records claimed whose earlier attempt may have had its effect.",
+        "topic",
+    ),
+    _counter(
+        "eos_records_unchecked_total",
+        "Records let through without the ledger, which was away (ledger_down=pass_through).",
+        "topic",
+    ),
     _counter("eos_missing_keys_total", "Records claimed without an idempotency key.", "topic"),
     # handlers
     _counter("eos_handler_retries_total", "Handlers that failed and were tried again.", "topic"),

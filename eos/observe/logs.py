@@ -7,7 +7,8 @@ import json as jsonlib
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from eos.core.events import (
@@ -16,12 +17,13 @@ from eos.core.events import (
     Claimed,
     Committed,
     Committing,
-    DeadLettered,
     Event,
     Lived,
     ProducerRecreated,
     Recovered,
     Retried,
+    Settled,
+    Tally,
     Waiting,
 )
 
@@ -54,13 +56,15 @@ class Logs:
         match event:
             case Claimed():
                 self._back()
-                counts = {verdict.value: count for verdict, count in event.verdicts.items()}
-                self._say(_CLAIM, logging.DEBUG, "claimed", topic=event.topic, **counts)
+                self._say(_CLAIM, logging.DEBUG, "claimed", **_counts(event.tallies))
             case Committing(records=records):
                 self._say(_SETTLE, logging.DEBUG, "committing", records=records)
             case Committed():
                 self._back()
                 self._committed(event)
+            case Settled():
+                self._back()
+                self._say(_SETTLE, logging.DEBUG, "settled", **_counts(event.tallies))
             case Aborted():
                 self._aborted(event)
             case Waiting(on=on):
@@ -75,9 +79,6 @@ class Logs:
                 # The kind of error alone: its message may quote the payload.
                 fields = {"topic": topic, "attempt": attempt, "error": detail.partition(":")[0]}
                 self._say(_HANDLE, logging.WARNING, "handler failed, trying again", **fields)
-            case DeadLettered(topic, reason, position):
-                fields = {"topic": topic, "reason": reason, "position": position}
-                self._say(_HANDLE, logging.WARNING, "dead-lettered", **fields)
             case Assigned(partitions=partitions):
                 names = ",".join(f"{topic}[{number}]" for topic, number in partitions)
                 self._say(_CONSUME, logging.INFO, "assigned", partitions=names)
@@ -91,7 +92,10 @@ class Logs:
                 self._say(_LEDGER, logging.DEBUG, "window moved", **fields)
 
     def _committed(self, event: Committed) -> None:
-        fields = {"records": event.records, "outputs": event.outputs, "seconds": event.seconds}
+        for topic, reason, position in event.letters:
+            told = {"topic": topic, "reason": reason, "position": position}
+            self._say(_HANDLE, logging.WARNING, "dead-lettered", **told)
+        fields = {**_counts(event.tallies), "outputs": event.outputs, "seconds": event.seconds}
         level = logging.INFO if event.resolved else logging.DEBUG
         what = "committed, as the offsets tell" if event.resolved else "committed"
         self._say(_SETTLE, level, what, **fields)
@@ -117,6 +121,13 @@ class Logs:
     def _say(self, logger: logging.Logger, level: int, what: str, /, **fields: object) -> None:
         if logger.isEnabledFor(level):
             say(logger, level, what, group=self._group, **fields)
+
+
+def _counts(tallies: Sequence[Tally]) -> dict[str, object]:
+    counts: Counter[str] = Counter()
+    for _, verdicts, _ in tallies:
+        counts.update({verdict.value: count for verdict, count in verdicts.items()})
+    return {"topics": ",".join(sorted({tally.topic for tally in tallies})), **counts}
 
 
 def say(logger: logging.Logger, level: int, what: str, /, **fields: object) -> None:

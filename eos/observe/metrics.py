@@ -1,8 +1,7 @@
 """Turns what happens on the line into Prometheus metrics."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -13,12 +12,13 @@ from eos.core.events import (
     Claimed,
     Committed,
     Committing,
-    DeadLettered,
     Event,
     Lived,
     ProducerRecreated,
     Recovered,
     Retried,
+    Settled,
+    Tally,
     Waiting,
 )
 from eos.core.rules import Verdict
@@ -37,6 +37,7 @@ _ABORT_CAUSES = (
     "ledger_gap",
     "ledger_resealed",
     "ledger_fenced",
+    "ledger_mark",
     "transaction",
     "unknown_outcome",
     "server_away",
@@ -47,18 +48,6 @@ _Child = Callable[[float], None]
 
 # A registry takes each name once, but several lines may run in one process.
 _made: WeakKeyDictionary[CollectorRegistry, dict[str, _Family]] = WeakKeyDictionary()
-
-
-@dataclass(slots=True)
-class _Work:
-    """What was claimed, and not settled yet."""
-
-    claims: list[Claimed] = field(default_factory=list)
-    dead_letters: list[DeadLettered] = field(default_factory=list)
-
-    @property
-    def records(self) -> int:
-        return sum(sum(claimed.verdicts.values()) for claimed in self.claims)
 
 
 class Metrics:
@@ -74,7 +63,7 @@ class Metrics:
         self._families = _families(REGISTRY if registry is None else registry)
         # `labels()` costs more than the increment itself, so each child is asked for once.
         self._children: dict[tuple[str, ...], _Child] = {}
-        self._pending, self._committing = _Work(), _Work()
+        self._in_flight = 0
         self._topics: set[str] = set()
         for name, instrument in CATALOGUE.items():
             if instrument.labels == ("group",):
@@ -90,9 +79,11 @@ class Metrics:
             case Claimed():
                 self._claimed(event)
             case Committing():
-                self._begin()
+                self._tell(COMMITTING, 1)
             case Committed():
                 self._committed(event)
+            case Settled():
+                self._settled(event.tallies)
             case Aborted():
                 self._aborted(event)
             case _:
@@ -103,8 +94,7 @@ class Metrics:
         match event:
             case Retried(topic=topic):
                 self._tell("eos_handler_retries_total", 1, topic)
-            case DeadLettered():
-                self._pending.dead_letters.append(event)
+                self._give_back(event.given_back)
             case Waiting(on=on):
                 self._tell("eos_waits_total", 1, _word(on))
             case Assigned(partitions=partitions):
@@ -123,59 +113,57 @@ class Metrics:
 
     def _claimed(self, event: Claimed) -> None:
         self._know(event.topic)
-        self._pending.claims.append(event)
-        self._tell(IN_FLIGHT, self._in_flight())
-        for verdict, count in event.verdicts.items():
-            self._tell("eos_records_total", count, event.topic, verdict.value)
+        self._in_flight += _count(event.tallies)
+        self._tell(IN_FLIGHT, self._in_flight)
+        for topic, verdicts, _ in event.tallies:
+            for verdict, count in verdicts.items():
+                self._tell("eos_records_total", count, topic, verdict.value)
         self._tell("eos_missing_keys_total", event.unkeyed, event.topic)
+        self._tell("eos_records_in_doubt_total", event.in_doubt, event.topic)
+        self._tell("eos_records_unchecked_total", event.unchecked, event.topic)
 
     def _committed(self, event: Committed) -> None:
         outcome = "resolved" if event.resolved else "committed"
         self._tell("eos_transactions_total", 1, outcome)
         self._tell("eos_outputs_total", event.outputs)
         self._tell("eos_transaction_duration_seconds", event.seconds)
-        self._tell("eos_transaction_records", self._committing.records)
-        for claimed in self._committing.claims:
-            self._settled(claimed)
-        for letter in self._committing.dead_letters:
+        self._tell("eos_transaction_records", _count(event.tallies))
+        for letter in event.letters:
             self._tell("eos_dead_letters_total", 1, letter.topic, _word(letter.reason))
-        self._committing = _Work()
-        self._tell(IN_FLIGHT, self._in_flight())
+        self._settled(event.tallies)
         self._tell(COMMITTING, 0)
 
-    def _settled(self, claimed: Claimed) -> None:
-        for verdict, count in claimed.verdicts.items():
-            self._tell("eos_records_settled_total", count, claimed.topic, verdict.value)
-        # Only now, as with dead letters: what is aborted is read, and found to be one, again.
-        resent = claimed.verdicts.get(Verdict.DUPLICATE, 0)
-        for cause, count in (
-            (REDELIVERY, claimed.verdicts.get(Verdict.SETTLED, 0)),
-            (SAME_PARTITION, claimed.same_partition),
-            (OTHER_PARTITION, resent - claimed.same_partition),
-        ):
-            self._tell("eos_duplicates_suppressed_total", count, claimed.topic, cause)
+    def _settled(self, tallies: Sequence[Tally]) -> None:
+        for topic, verdicts, same_partition in tallies:
+            for verdict, count in verdicts.items():
+                self._tell("eos_records_settled_total", count, topic, verdict.value)
+            # Only now, as with dead letters: what is aborted is read, and found to be one, again.
+            resent = verdicts.get(Verdict.DUPLICATE, 0)
+            for cause, count in (
+                (REDELIVERY, verdicts.get(Verdict.SETTLED, 0)),
+                (SAME_PARTITION, same_partition),
+                (OTHER_PARTITION, resent - same_partition),
+            ):
+                self._tell("eos_duplicates_suppressed_total", count, topic, cause)
+        self._in_flight -= _count(tallies)
+        self._tell(IN_FLIGHT, self._in_flight)
 
     def _aborted(self, event: Aborted) -> None:
         self._tell("eos_aborts_total", 1, _word(event.cause))
-        if self._committing.claims:
+        if event.committing:
             self._tell("eos_transactions_total", 1, "aborted")
-        self._tell("eos_records_given_back_total", self._in_flight())
-        self._pending, self._committing = _Work(), _Work()
-        self._tell(IN_FLIGHT, 0)
+        self._give_back(self._in_flight - event.left)
         self._tell(COMMITTING, 0)
+
+    def _give_back(self, records: int) -> None:
+        self._tell("eos_records_given_back_total", records)
+        self._in_flight -= records
+        self._tell(IN_FLIGHT, self._in_flight)
 
     def _recovered(self, event: Recovered) -> None:
         self._tell("eos_recoveries_total", 1, event.topic, _word(event.cause))
         self._tell("eos_recovery_records_total", event.records, event.topic)
         self._tell("eos_recovery_duration_seconds", event.seconds)
-
-    def _in_flight(self) -> int:
-        return self._pending.records + self._committing.records
-
-    def _begin(self) -> None:
-        """What was pending is in a transaction now, and other work becomes pending."""
-        self._pending, self._committing = _Work(), self._pending
-        self._tell(COMMITTING, 1)
 
     def _know(self, topic: str) -> None:
         """Show a topic's series at zero: `rate` cannot see the step from nothing to one."""
@@ -188,6 +176,8 @@ class Metrics:
         for cause in (REDELIVERY, SAME_PARTITION, OTHER_PARTITION):
             self._child("eos_duplicates_suppressed_total", topic, cause)
         self._child("eos_missing_keys_total", topic)
+        self._child("eos_records_in_doubt_total", topic)
+        self._child("eos_records_unchecked_total", topic)
 
     def _tell(self, name: str, amount: float, *labels: str) -> None:
         self._child(name, *labels)(amount)
@@ -219,6 +209,10 @@ def _make(it: Instrument, registry: CollectorRegistry) -> _Family:
     if it.kind == "gauge":
         return Gauge(it.name, it.meaning, it.labels, registry=registry, multiprocess_mode=it.across)
     return Histogram(it.name, it.meaning, it.labels, registry=registry, buckets=it.buckets)
+
+
+def _count(tallies: Sequence[Tally]) -> int:
+    return sum(sum(tally.verdicts.values()) for tally in tallies)
 
 
 def _word(text: str) -> str:

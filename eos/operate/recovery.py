@@ -8,12 +8,13 @@ kept yet; `docs/guarantees.md` says so.
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from eos.claim.keys import Identify
-from eos.consume.step import record_of
+from eos.consume.lanes import record_of
 from eos.core.errors import RetriableError
 from eos.core.events import Emit, Recovered
+from eos.core.frontier import Frontier
 from eos.core.ports import Assertion, Ledger, Log, Recovery, Topics
 from eos.core.record import Message, Shard
 from eos.core.rules import reread
@@ -30,6 +31,7 @@ class Recover:
         topics: Describes topics.
         shard: Names the shard of a topic id.
         identify: Reads and digests idempotency keys.
+        plain: The topics whose effects lie outside of Kafka.
         window: How far back to read, seconds of log time.
         stay: Keeps this worker in its group meanwhile.
         emit: Told of what was done.
@@ -43,6 +45,7 @@ class Recover:
         topics: Topics,
         shard: Callable[[str], Shard],
         identify: Identify,
+        plain: Container[str],
         window: int,
         stay: Callable[[], None],
         emit: Emit,
@@ -52,6 +55,7 @@ class Recover:
         self._topics = topics
         self._shard = shard
         self._identify = identify
+        self._plain = plain
         self._window = window
         self._stay = stay
         self._emit = emit
@@ -89,24 +93,43 @@ class Recover:
         # Of all partitions, with stable reads: a copy may stand on any of them, and a commit
         # that is under way may yet settle it.
         committed = log.frontiers(topic)
-        frontiers = {p: offset for p, offset in committed.items() if offset is not None}
+        frontiers = {p: found.offset for p, found in committed.items() if found is not None}
+        begun = {} if recovery.sealed else self._begun(topic, committed)
         starts = log.window_starts(topic, log.log_time(topic, frontiers) - self._window)
         records = 0
         for partition, frontier in frontiers.items():
-            offsets = reread(recovery.claimed.get(partition, 0), frontier, starts[partition])
+            end = max(frontier, begun.get(partition, 0))
+            offsets = reread(recovery.claimed.get(partition, 0), end, starts[partition])
             for messages in log.read(topic, partition, offsets):
                 records += len(messages)
                 self._reassert(shard, recovery, self._assertion(partition, messages, shard))
                 self._stay()
         untouched = {p: at for p, at in begins.items() if p not in frontiers}
-        if not self._ledger.open(shard, recovery, frontiers | untouched):
+        if not self._ledger.open(shard, recovery, frontiers | untouched, begun):
             raise RetriableError(f"the recovery of {topic} was overtaken", "recovery")
         return records
 
+    def _begun(self, topic: str, committed: Mapping[int, Frontier | None]) -> dict[int, int]:
+        """Give how far records may have been handled that are not settled: plain tier.
+
+        Marks that were made under a lost seal are lost. So that is to the end of the log, in each
+        partition that was ever begun: where a partition begins is committed before its first
+        record is claimed. Owners are put back up to there, too:
+
+        1. A is handled, and the ledger is lost before its frontier is in Kafka.
+        2. Another worker recovers up to Kafka's frontier, which is below A.
+        3. B, a copy of A that was sent meanwhile, would find no owner, and be handled unflagged.
+        """
+        if topic not in self._plain:
+            return {}
+        ours = [p for p, found in committed.items() if found is not None and found.ours]
+        ends = self._topics.ends([(topic, partition) for partition in ours]) if ours else {}
+        return {partition: end for (_, partition), end in ends.items()}
+
     def _assertion(self, partition: int, messages: Sequence[Message], shard: Shard) -> Assertion:
         records = [record_of(message, shard.topic_id) for message in messages]
-        assertion = Assertion(partition, records[-1].offset + 1, [r.offset for r in records])
-        self._identify(records, assertion.digests, assertion.fingerprints, assertion.times)
+        assertion = Assertion(partition, records[-1].offset + 1)
+        self._identify(records, assertion)
         return assertion
 
     def _reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> None:

@@ -1,11 +1,10 @@
 """Tells the ledger how far the log has come, so that it can forget what no window needs."""
 
 import time
-from collections.abc import Callable
 
 from eos.consume.step import Consume
 from eos.core.events import Emit, Lived
-from eos.core.ports import Ledger
+from eos.core.ports import Clock, Ledger
 
 EVERY = 10.0
 
@@ -17,7 +16,7 @@ class Window:
         ledger: Forgets whole generations.
         consume: Knows the log times of the frontiers.
         emit: Told how many generations live.
-        clock: Monotonic seconds.
+        clock: Tells the time.
     """
 
     def __init__(
@@ -25,19 +24,19 @@ class Window:
         ledger: Ledger,
         consume: Consume,
         emit: Emit,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time,
     ) -> None:
         self._ledger = ledger
         self._consume = consume
         self._emit = emit
         self._clock = clock
-        self._due = clock() + EVERY
+        self._due = clock.monotonic() + EVERY
 
     def advance(self) -> None:
         """Tell the ledger, if it is time."""
-        if self._clock() < self._due:
+        if self._clock.monotonic() < self._due:
             return
-        self._due = self._clock() + EVERY
+        self._due = self._clock.monotonic() + EVERY
         for topic, times in self._consume.log_times().items():
             shard, partitions = self._consume.shard_of(topic)
             self._emit(Lived(topic, self._ledger.advance(shard, times, partitions)))

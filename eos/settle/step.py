@@ -9,19 +9,22 @@ one at a time. Its outcome is collected by the line, in the line's thread.
 """
 
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from collections.abc import Collection
+from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from eos.claim.step import Claim, Seals
-from eos.consume.step import Consume, Lane
+from eos.consume import Consume
 from eos.core.errors import AbortableError, HungError, RetriableError
 from eos.core.events import Aborted, Committed, Committing, Emit
-from eos.core.ports import Partition, Transactions
+from eos.core.frontier import Frontier
+from eos.core.ports import Clock, Partition, Transactions
 from eos.handle.step import Handled
+from eos.settle.plain import Plain
 
 PATIENCE_SECONDS = 60.0
+_SOON_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -53,9 +56,11 @@ class Batch:
         return sum(len(handled.outputs) for handled in self.handled)
 
     @property
-    def ends(self) -> dict[Partition, int]:
+    def ends(self) -> dict[Partition, Frontier]:
         """The frontier of each partition once it is settled."""
-        return {h.slice.lane.partition: h.slice.end for h in self.handled}
+        return {
+            h.slice.lane.partition: Frontier(h.slice.end, h.slice.attempts) for h in self.handled
+        }
 
 
 class Settle:
@@ -63,13 +68,14 @@ class Settle:
 
     Args:
         transactions: The transactional producer; used by one transaction at a time.
+        plain: Settles what needs no transaction.
         consume: Whose frontiers are moved on.
         claim: Sees that the seals of the claims still hold.
         executor: Where transactions are committed.
         interval: At most this many seconds are handled before they are settled.
         limit: At most this many records.
         emit: Told of outcomes, in the line's thread.
-        clock: Monotonic seconds.
+        clock: Tells the time.
         patience: How many seconds the end of a transaction is waited for, beyond all the
             time-outs of its calls.
     """
@@ -78,17 +84,19 @@ class Settle:
         self,
         *,
         transactions: Transactions,
+        plain: Plain,
         consume: Consume,
         claim: Claim,
         executor: Executor,
         interval: float,
         limit: int,
         emit: Emit,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._patience = patience
         self._transactions = transactions
+        self._plain = plain
         self._consume = consume
         self._claim = claim
         self._executor = executor
@@ -117,12 +125,15 @@ class Settle:
             FencedError: Another process has this transactional id.
             HungError: The Kafka client does not come back: this process must be replaced.
         """
-        if handled:
+        if effects := [each.slice for each in handled if self._is_plain(each)]:
+            self._plain.settle(effects)
+        if outputs := [each for each in handled if not self._is_plain(each)]:
             pending = self._pending
             if pending is None:
-                due = self._clock() + self._interval
+                due = self._clock.monotonic() + self._interval
                 pending = self._pending = Batch(self._consume.membership, due)
-            pending.handled += handled
+            pending.handled += outputs
+        self._plain.commit_if_due()
         if self._is_due():
             collected = self._collect()  # one at a time
             self._begin()
@@ -135,6 +146,22 @@ class Settle:
         if self._pending:
             self._begin()
             self._collect()
+        self._plain.commit(wait=True)
+
+    def give_back(self, partitions: Collection[Partition]) -> None:
+        """Settle what was handled before partitions are given back, if that can be done soon.
+
+        Called from within a poll, in a callback of the client: what fails shows to the line as
+        a changed assignment, and is rewound.
+        """
+        with suppress(AbortableError, RetriableError):
+            self._plain.commit(wait=True)
+        if not any(self._holds(partition) for partition in partitions):
+            return  # the membership of what is pending may be old by then: then it is aborted
+        with suppress(AbortableError, RetriableError):
+            if self._soon() and self._pending:
+                self._begin()
+            self._soon()
 
     def drop(self, error: AbortableError | RetriableError) -> AbortableError | RetriableError:
         """Give up what is pending; it will be read again.
@@ -149,6 +176,7 @@ class Settle:
             self._collect()
         except (AbortableError, RetriableError) as graver:
             error = graver
+        self._plain.forget()
         self._transactions.abort()
         with suppress(AbortableError, RetriableError):  # then the next transaction will do it
             # What a tainted producer left open would hold up our own reading of the frontiers.
@@ -156,7 +184,7 @@ class Settle:
         given_up = self._failed + (self._pending.records if self._pending else 0)
         cause = error.cause if isinstance(error, AbortableError) else "server_away"
         if given_up or cause != "rebalance":  # one without work is no news
-            self._emit(Aborted(cause, given_up, str(error)))
+            self._emit(Aborted(cause, given_up, str(error), committing=self._failed > 0))
         self._pending, self._failed = None, 0
         return error
 
@@ -169,8 +197,33 @@ class Settle:
     def _is_due(self) -> bool:
         pending = self._pending
         return pending is not None and (
-            self._clock() >= pending.due or pending.records >= self._limit
+            self._clock.monotonic() >= pending.due or pending.records >= self._limit
         )
+
+    def _is_plain(self, handled: Handled) -> bool:
+        """Tell whether it needs no transaction: no outputs, and none pending below it."""
+        lane = handled.slice.lane
+        return lane.plain and not handled.outputs and not self._holds(lane.partition)
+
+    def _holds(self, partition: Partition) -> bool:
+        """Tell whether something of this partition waits for a transaction."""
+        batches = [self._pending, self._committing[0] if self._committing else None]
+        return any(
+            each.slice.lane.partition == partition
+            for batch in batches
+            if batch is not None
+            for each in batch.handled
+        )
+
+    def _soon(self) -> bool:
+        """Collect the transaction under way, if it ends soon; True if none is left."""
+        if self._committing is None:
+            return True
+        wait([self._committing[1]], _SOON_SECONDS)
+        if not self._committing[1].done():
+            return False
+        self._collect()
+        return True
 
     def _is_over(self) -> bool:
         if self._committing is None:
@@ -180,7 +233,7 @@ class Settle:
 
     def _left(self, batch: Batch) -> float:
         """Give how much longer the end of its transaction is waited for, in seconds."""
-        return max(0.0, batch.began + self._patience - self._clock())
+        return max(0.0, batch.began + self._patience - self._clock.monotonic())
 
     def _begin(self) -> None:
         """Begin to settle what is pending."""
@@ -188,12 +241,14 @@ class Settle:
         if batch is None:
             return
         batch.seals = self._claim.release_seals()
-        batch.began = self._clock()
+        batch.began = self._clock.monotonic()
         self._consume.unpin()
         self._failed = batch.records  # until nothing below has raised
         for handled in batch.handled:
-            if handled.slice.end <= handled.slice.lane.frontier:
+            slice_ = handled.slice
+            if slice_.end < slice_.lane.frontier + (not slice_.attempts):
                 raise AbortableError("a frontier must never go back", "transaction")
+        self._plain.commits(batch.ends)  # the transaction takes Kafka's offsets over
         self._emit(Committing(batch.records))
         self._transactions.begin()
         for handled in batch.handled:
@@ -230,12 +285,23 @@ class Settle:
             self._resolve(batch.ends)
         self._failed = 0
         for handled in batch.handled:
-            self._move(handled.slice.lane, handled)
-        seconds = self._clock() - batch.began
-        self._emit(Committed(batch.records, batch.outputs, seconds, resolved=not known))
+            slice_ = handled.slice
+            self._consume.settled(slice_.lane, slice_.end, slice_.log_time)
+        seconds = self._clock.monotonic() - batch.began
+        self._emit(
+            Committed(
+                [handled.slice.tally for handled in batch.handled],
+                [letter for handled in batch.handled for letter in handled.letters],
+                batch.outputs,
+                seconds,
+                resolved=not known,
+            )
+        )
+        # Kafka knows the frontiers by now; the ledger is only told.
+        self._plain.tell([h.slice for h in batch.handled if h.slice.lane.plain])
         return True
 
-    def _resolve(self, ends: dict[Partition, int]) -> None:
+    def _resolve(self, ends: dict[Partition, Frontier]) -> None:
         """Find out what became of a commit that nobody answered.
 
         A new producer under the same id makes the outcome final; then the committed offsets,
@@ -252,8 +318,3 @@ class Settle:
             raise AbortableError(f"outcome unknown: {error}", "unknown_outcome") from error
         if found != ends:
             raise AbortableError("the commit did not take place", "unknown_outcome")
-
-    def _move(self, lane: Lane, handled: Handled) -> None:
-        records = handled.slice.records
-        at = records[-1].timestamp // 1000 if records else lane.time
-        self._consume.settled(lane, handled.slice.end, at)

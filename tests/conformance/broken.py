@@ -163,7 +163,7 @@ class WritesWhenClosed(MemoryLedger):
         state = self._state(shard)
         if not self._sealed(state):
             for claims in batch:
-                self._claim(state, claims, Claimed("", [], {}))
+                self._claim(state, claims, [], {})
         return super().claim(shard, batch)
 
 
@@ -178,7 +178,8 @@ class WritesHalfABatch(MemoryLedger):
                 return part
             shift = len(answer.verdicts)
             owners = {**answer.owners, **{i + shift: o for i, o in part.owners.items()}}
-            answer = Claimed(part.seal, answer.verdicts + part.verdicts, owners)
+            known = {**answer.known, **part.known}
+            answer = Claimed(part.seal, answer.verdicts + part.verdicts, owners, known)
         return answer
 
 
@@ -239,11 +240,17 @@ class TrustsTheToken(MemoryLedger):
 class SealsAnewEachTime(MemoryLedger):
     """Breaks the seal of all others when one partition is recovered."""
 
-    def open(self, shard: Shard, recovery: Recovery, frontiers: Mapping[int, int]) -> bool:
+    def open(
+        self,
+        shard: Shard,
+        recovery: Recovery,
+        frontiers: Mapping[int, int],
+        begun: Mapping[int, int],
+    ) -> bool:
         state = self._state(shard)
         if self._holds(state, recovery):
             state.seal = None
-        return super().open(shard, recovery, frontiers)
+        return super().open(shard, recovery, frontiers, begun)
 
 
 class PutsBackOverOwners(MemoryLedger):

@@ -15,13 +15,17 @@ from tests.conformance.history import (
     KEYS,
     PARTITIONS,
     Advance,
+    Begin,
     Call,
     Claim,
     Confirm,
     Fall,
     Late,
     Lock,
+    Place,
     Recover,
+    Rewind,
+    Settle,
     Side,
     Stretch,
     Take,
@@ -49,6 +53,8 @@ stretch = st.builds(
 )
 stretches = st.lists(stretch, min_size=1, max_size=3, unique_by=lambda s: s.partition)
 frontiers = st.dictionaries(partition, st.integers(0, 30), max_size=PARTITIONS)
+nothing: dict[int, int] = {}
+begun = st.just(nothing) | st.dictionaries(partition, st.integers(0, 60), max_size=PARTITIONS)
 log_times = st.sampled_from(
     [0, *(WINDOW + n * GENERATION + late for n in range(1, 5) for late in (-1, 0))]
 )
@@ -61,24 +67,38 @@ claim = st.builds(
     stretches=stretches,
     unsettled=st.sampled_from([1000, 1000, 3, 1, 0]),
     stale=st.sampled_from([0, 0, 0, 0, 1]),
+    marks=st.booleans(),
+)
+place = st.builds(
+    Place,
+    partition,
+    st.sampled_from([0, 0, 1, 2, 5, 30, -3]),
+    stale=st.sampled_from([0, 0, 1]),
+)
+places = st.lists(place, min_size=1, max_size=3)
+seals = st.sampled_from([0, 0, 1])
+marks = st.one_of(
+    st.builds(Begin, seals, place), st.builds(Settle, seals, places), st.builds(Rewind, places)
 )
 advance = st.builds(
     Advance,
     st.lists(telling, min_size=1, max_size=4),
     st.sampled_from([PARTITIONS, PARTITIONS, 1]),
 )
-calls: st.SearchStrategy[Call] = st.one_of(
-    *[claim] * 6,
-    advance,
-    advance,
+weighted: list[st.SearchStrategy[Call]] = [
+    *[claim] * 8,
+    *[marks] * 4,
+    *[advance] * 3,
     st.builds(Take, st.lists(partition, min_size=1, unique=True)),
     st.builds(Confirm, st.integers(0, 2)),
     st.builds(Lock, st.sampled_from("ab"), st.sampled_from([False, True, True])),
-    st.builds(Recover, st.lists(stretch, max_size=2), frontiers),
-    st.builds(Late, st.integers(0, 1), st.booleans(), st.booleans(), stretch, frontiers),
+    st.builds(Recover, st.lists(stretch, max_size=2), frontiers, begun),
+    st.builds(Late, st.integers(0, 1), st.booleans(), st.booleans(), stretch, frontiers, begun),
     st.builds(Fall, st.booleans(), st.sampled_from([True, True, True, False])),
-)
-begin: list[Call] = [Recover([], {}), Take(each_partition)]
+]
+# Not by one_of, which takes the same strategy twice for one.
+calls = st.integers(0, len(weighted) - 1).flatmap(weighted.__getitem__)
+begin: list[Call] = [Recover([], {}, {}), Take(each_partition)]
 histories = st.lists(calls, min_size=12, max_size=40).map(begin.__add__)
 
 

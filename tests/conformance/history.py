@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
-from eos.core.ports import Assertion, Claimed, Claims, Ledger, Recovery
+from eos.core.ports import Assertion, Claimed, Claims, Ledger, Mark, Recovery
 from eos.core.record import Shard
 from eos.testing.ledger_suite import Rig
 from eos.testing.ledger_suite.desk import BASE, GENERATION, WINDOW, digest
@@ -28,6 +28,14 @@ class Stretch(NamedTuple):
     gap: int
 
 
+class Place(NamedTuple):
+    """Where a mark is set, and how stale the epoch is of who sets it."""
+
+    partition: int
+    back: int
+    stale: int
+
+
 @dataclass
 class Side:
     """One of two ledgers that get the same calls, and what it handed out, newest first."""
@@ -46,9 +54,17 @@ class Side:
         for p in partitions:
             self.epochs.setdefault(p, [0]).insert(0, taken[p].epoch)
         grown = [self.epochs[p][0] > self.epochs[p][1] for p in partitions]
-        return [(p, taken[p].claimed, taken[p].floor) for p in taken], grown
+        return [(p, t.claimed, t.floor, t.begun) for p, t in taken.items()], grown
 
-    def claims(self, stretch: Stretch, start: int, unsettled: int = 0, stale: int = 0) -> Claims:
+    def claims(
+        self,
+        stretch: Stretch,
+        start: int,
+        unsettled: int = 0,
+        stale: int = 0,
+        *,
+        marks: bool = False,
+    ) -> Claims:
         p, n = stretch.partition, len(stretch.keys)
         times = itertools.islice(itertools.cycle(stretch.times), n)
         return Claims(
@@ -57,6 +73,7 @@ class Side:
             frontier=max(0, start + n - unsettled),
             start=start,
             end=start + n + stretch.gap,
+            begun=start + n if marks else 0,
             offsets=list(range(start, start + n)),
             digests=[digest(None if k < 0 else str(k)) for k in stretch.keys],
             fingerprints=[stretch.payload] * n,
@@ -69,7 +86,14 @@ class Side:
             return answer
         if answer.seal not in self.seals:
             self.seals.insert(0, answer.seal)
-        return answer.verdicts, answer.owners, self.seals.index(answer.seal)
+        told = answer.known, answer.hearsay, self.seals.index(answer.seal)
+        return answer.verdicts, answer.owners, *told
+
+    def marks(self, marks: Sequence[Place], claimed: Mapping[int, int]) -> list[Mark]:
+        return [
+            Mark(m.partition, nth(self.epochs.get(m.partition, [0]), m.stale), at(m, claimed))
+            for m in marks
+        ]
 
     def lock(self, token: str, seconds: float = 60) -> object:
         recovery = self.ledger.lock(self.shard, token, seconds)
@@ -86,7 +110,15 @@ class Side:
 
     def recover(self, frontiers: Mapping[int, int]) -> bool:
         recovery = self.ledger.lock(self.shard, "a", 60) or self.ledger.lock(self.shard, "b", 60)
-        return recovery is not None and self.ledger.open(self.shard, recovery, frontiers)
+        return recovery is not None and self.open(recovery, frontiers, {})
+
+    def open(
+        self, recovery: Recovery, frontiers: Mapping[int, int], begun: Mapping[int, int]
+    ) -> bool:
+        return self.ledger.open(self.shard, recovery, frontiers, begun)
+
+    def seal(self, n: int) -> str:
+        return nth(self.seals or ["none"], n)
 
     def fall(self, *, keeps_data: bool) -> None:
         (self.rig.restart if keeps_data else self.rig.lose)()
@@ -118,18 +150,47 @@ class Claim(NamedTuple):
     stretches: list[Stretch]
     unsettled: int
     stale: int
+    marks: bool
 
     def on(self, side: Side, claimed: Mapping[int, int]) -> object:
         return side.claim(
-            [side.claims(s, at(s, claimed), self.unsettled, self.stale) for s in self.stretches]
+            [
+                side.claims(s, at(s, claimed), self.unsettled, self.stale, marks=self.marks)
+                for s in self.stretches
+            ]
         )
+
+
+class Begin(NamedTuple):
+    seal: int
+    place: Place
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:
+        (mark,) = side.marks([self.place], claimed)
+        return side.ledger.begin(side.shard, side.seal(self.seal), mark)
+
+
+class Settle(NamedTuple):
+    seal: int
+    places: list[Place]
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:
+        marks = side.marks(self.places, claimed)
+        return side.ledger.settle(side.shard, side.seal(self.seal), marks)
+
+
+class Rewind(NamedTuple):
+    places: list[Place]
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:
+        return side.ledger.rewind(side.shard, side.marks(self.places, claimed))
 
 
 class Confirm(NamedTuple):
     seal: int
 
     def on(self, side: Side, claimed: Mapping[int, int]) -> object:  # noqa: ARG002
-        return side.ledger.confirm(side.shard, nth(side.seals or ["none"], self.seal))
+        return side.ledger.confirm(side.shard, side.seal(self.seal))
 
 
 class Lock(NamedTuple):
@@ -146,12 +207,13 @@ class Lock(NamedTuple):
 class Recover(NamedTuple):
     stretches: list[Stretch]
     frontiers: dict[int, int]
+    begun: dict[int, int]
 
     def on(self, side: Side, claimed: Mapping[int, int]) -> object:
         told = side.lock("a") or side.lock("b")
         recovery = side.recoveries[0]
         put_back = [side.reassert(recovery, s, at(s, claimed)) for s in self.stretches]
-        return told, put_back, side.ledger.open(side.shard, recovery, self.frontiers)
+        return told, put_back, side.open(recovery, self.frontiers, self.begun)
 
 
 class Late(NamedTuple):
@@ -162,6 +224,7 @@ class Late(NamedTuple):
     keeps_data: bool
     stretch: Stretch
     frontiers: dict[int, int]
+    begun: dict[int, int]
 
     def on(self, side: Side, claimed: Mapping[int, int]) -> object:
         told = side.lock("a")
@@ -169,7 +232,7 @@ class Late(NamedTuple):
             side.fall(keeps_data=self.keeps_data)
         late = nth(side.recoveries, self.recovery)
         put_back = side.reassert(late, self.stretch, at(self.stretch, claimed))
-        return told, put_back, side.ledger.open(side.shard, late, self.frontiers)
+        return told, put_back, side.open(late, self.frontiers, self.begun)
 
 
 class Advance(NamedTuple):
@@ -198,5 +261,5 @@ def nth(things: Sequence[_T], n: int) -> _T:
     return things[min(n, len(things) - 1)]
 
 
-def at(stretch: Stretch, claimed: Mapping[int, int]) -> int:
+def at(stretch: Stretch | Place, claimed: Mapping[int, int]) -> int:
     return max(0, claimed.get(stretch.partition, 0) - stretch.back)

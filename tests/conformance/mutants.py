@@ -13,9 +13,14 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = (
-    Mutant("a stale epoch is admitted", "CLAIM", "if p.epoch < p.newest then", "if false then"),
+    Mutant("a stale epoch is admitted", "CLAIM", "if p.told < p.epoch then", "if false then"),
     Mutant("a gap of one is admitted", "CLAIM", "p.start > p.claimed", "p.start > p.claimed + 1"),
-    Mutant("a seal of another server will do", "CLAIM", "begins(seal, identity())", "seal"),
+    Mutant(
+        "a seal of another server will do",
+        "CLAIM",
+        "if not begins(seal, identity()) then",
+        "if not seal then",
+    ),
     Mutant("the floor is forgotten", "CLAIM", "max(p.floor, p.frontier)", "p.frontier"),
     Mutant("the frontier itself is settled", "CLAIM", "< settled_below", "<= settled_below"),
     Mutant(
@@ -32,7 +37,7 @@ MUTANTS = (
     ),
     Mutant("claimed falls", "CLAIM", "max(p.claimed, p.stop)", "p.stop"),
     Mutant(
-        "an epoch that is heard of is not remembered", "CLAIM", "max(p.newest, p.epoch)", "p.newest"
+        "an epoch that is heard of is not remembered", "CLAIM", "max(p.epoch, p.told)", "p.epoch"
     ),
     Mutant(
         "a batch is filed one generation early",
@@ -79,11 +84,16 @@ MUTANTS = (
     Mutant(
         "an epoch is given out twice",
         "TAKE",
-        "epoch = max(epoch + 1, now_us)",
-        "epoch = max(epoch, 1)",
+        "max(p.epoch + 1, now_us)",
+        "max(p.epoch, 1)",
     ),
-    Mutant("confirm asks for any seal", "CONFIRM", "seal == ARGV[1] and", ""),
-    Mutant("confirm does not ask which server", "CONFIRM", "and begins(seal, identity())", ""),
+    Mutant("confirm asks for any seal", "CONFIRM", "recall('seal') == seal and", ""),
+    Mutant(
+        "confirm does not ask which server",
+        "CONFIRM",
+        "== seal and begins(seal, identity())",
+        "== seal",
+    ),
     Mutant("everybody gets the lock", "LOCK", "return false", "stamp = '0.0'"),
     Mutant(
         "the lock is not looked at", "OPEN", "call('GET', lock) == stamp .. '/' .. token", "true"
@@ -97,18 +107,20 @@ MUTANTS = (
     Mutant(
         "opening always makes a new seal",
         "OPEN",
-        "if not begins(recall('seal'), identity()) then",
-        "if true then",
+        "local sealed = begins(recall('seal'), identity())",
+        "local sealed = false",
     ),
-    Mutant("opening lowers the floor", "OPEN", "max(settled_below, frontier)", "frontier"),
-    Mutant("putting back does not count as claimed", "REASSERT", "max(claimed, stop)", "claimed"),
+    Mutant("opening lowers the floor", "OPEN", "max(p.floor, frontier)", "frontier"),
+    Mutant(
+        "putting back does not count as claimed", "REASSERT", "max(p.claimed, stop)", "p.claimed"
+    ),
     Mutant(
         "putting back replaces owners",
         "REASSERT",
         "if call('HSETNX', name, digest, value) == 0 then",
         "if call('HSET', name, digest, value) == 0 then",
     ),
-    Mutant("what is put back counts as of now", "REASSERT", "log_time(stamp, first, now)", "now"),
+    Mutant("what is put back counts as of now", "REASSERT", "log_time(stamp, p.last, now)", "now"),
     Mutant(
         "the window is not waited for", "ADVANCE", "lowest >= g.ends + window", "lowest >= g.ends"
     ),
@@ -121,15 +133,15 @@ MUTANTS = (
     Mutant(
         "the fastest partition decides",
         "ADVANCE",
-        "lowest = min(lowest, passed)",
-        "lowest = max(lowest == math.huge and 0 or lowest, passed)",
+        "lowest = min(lowest, ",
+        "lowest = max(lowest == math.huge and 0 or lowest, ",
     ),
-    Mutant("frontier times fall", "ADVANCE", "log_time(told, passed, now)", "told"),
+    Mutant("frontier times fall", "ADVANCE", "log_time(told, p.passed, now)", "told"),
     Mutant(
         "what is gone is filed under again",
         "ADVANCE",
-        "max(last, passed), passed)",
-        "last, passed)",
+        "max(p.last, p.passed)",
+        "p.last",
     ),
 )
 

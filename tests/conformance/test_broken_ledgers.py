@@ -2,8 +2,11 @@ import pytest
 
 from eos.stores.memory.ledger import MemoryLedger
 from eos.testing.ledger_suite import EXERCISES, broken
-from tests.conformance.broken import CAUGHT_BY
+from tests.conformance import broken as broken_claims
+from tests.conformance import broken_hearsay, broken_plain
 from tests.conformance.rigs import MemoryRig
+
+CAUGHT_BY = {**broken_claims.CAUGHT_BY, **broken_plain.CAUGHT_BY, **broken_hearsay.CAUGHT_BY}
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from eos.stores.redis import scripts
+from tests.conformance import mutants, mutants_plain
 from tests.conformance.differential import compare, histories
 from tests.conformance.history import Call
-from tests.conformance.mutants import MUTANTS, Mutant, crowded, wound
+from tests.conformance.mutants import Mutant, crowded, wound
 
 SEED = int(os.environ.get("EOS_SEED", random.randrange(2**32)))
 
@@ -41,7 +42,9 @@ def test_the_scripts_answer_as_the_rules_do(redis_url: str) -> None:
     property_on(redis_url, SEED, 150)()
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.claim)
+@pytest.mark.parametrize(
+    "mutant", [*mutants.MUTANTS, *mutants_plain.MUTANTS], ids=lambda m: m.claim
+)
 def test_the_comparison_notices(
     mutant: Mutant, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

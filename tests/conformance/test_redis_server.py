@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from eos.core.errors import ConfigError, FatalError, RetriableError
-from eos.core.ports import Ledger
-from eos.core.rules import Verdict
+from eos.core.ports import Ledger, Mark
+from eos.core.rules import Admission, Verdict
 from eos.stores.redis import wire
 from eos.stores.redis.ledger import RedisLedger
 from eos.testing.ledger_suite.desk import BASE, GENERATION, WINDOW, Desk, Rec
@@ -166,16 +166,39 @@ def test_the_rights_that_the_message_names_are_enough(rig: OwnServer) -> None:
     assert desk.verdicts(0, 0, *records(500)) == [FRESH] * 500
     assert desk.verdicts(1, 0, *records(500)) == [DUPLICATE] * 500
     desk.verdicts(0, 500, *records(500, "more"))
+    seal, mark = desk.ask(desk.claims(1, 500)).seal, desk.mark(0, 9)
+    assert desk.ledger.begin(desk.shard, seal, mark)
+    assert desk.ledger.settle(desk.shard, seal, [mark]) is Admission.OPEN
+    assert desk.ledger.rewind(desk.shard, [mark])
+    desk.open({0: 9}, {0: 10})
     assert desk.advance({0: passed, 1: passed}) == 0
 
 
-def test_data_of_another_layout_are_refused_loudly(rig: OwnServer) -> None:
+@pytest.mark.parametrize("layout", ["1", "3"])
+def test_data_of_another_layout_are_refused_loudly_and_left_alone(
+    rig: OwnServer, layout: str
+) -> None:
     desk = Desk.opened(rig)
-    rig.redis.hset(wire.meta_key(desk.shard), "layout", "2")
-    with pytest.raises(FatalError, match="another version"):
-        desk.verdicts(0, 0, Rec("a"))
-    with pytest.raises(FatalError, match="another version"):
-        desk.lock()
+    recovery, mark = desk.lock(), Mark(0, desk.epochs[0], 1)
+    meta = wire.meta_key(desk.shard)
+    seal = rig.redis.hget(meta, "seal").decode()
+    rig.redis.hset(meta, "layout", layout)
+    before = rig.redis.hgetall(meta)
+    for call in (
+        lambda: desk.verdicts(0, 0, Rec("a")),
+        lambda: desk.take(0),
+        desk.lock,
+        lambda: desk.ledger.confirm(desk.shard, seal),
+        lambda: desk.ledger.begin(desk.shard, seal, mark),
+        lambda: desk.ledger.settle(desk.shard, seal, [mark]),
+        lambda: desk.ledger.rewind(desk.shard, [mark]),
+        lambda: desk.ledger.reassert(desk.shard, recovery, desk.assertion(0, 0, Rec("a"))),
+        lambda: desk.ledger.open(desk.shard, recovery, {0: 1}, {}),
+        lambda: desk.advance({0: BASE}),
+    ):
+        with pytest.raises(FatalError, match="another version"):
+            call()
+    assert rig.redis.hgetall(meta) == before
 
 
 def test_keys_that_somebody_else_wrote_are_refused_loudly(rig: OwnServer) -> None:
@@ -183,9 +206,3 @@ def test_keys_that_somebody_else_wrote_are_refused_loudly(rig: OwnServer) -> Non
     rig.redis.set(wire.meta_key(desk.shard), "mine")
     with pytest.raises(FatalError, match="somebody else"):
         desk.verdicts(0, 0, Rec("a"))
-
-
-def test_a_url_that_is_none_is_a_wrong_setting_and_its_password_stays_secret() -> None:
-    with pytest.raises(ConfigError, match="scheme") as told:
-        RedisLedger("nonsense://user:pass@here", window=WINDOW)
-    assert "pass" not in str(told.value)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from eos.core.errors import RetriableError
-from eos.core.rules import Verdict
+from eos.core.ports import Known
+from eos.core.rules import Admission, Verdict
 from eos.stores.redis import scripts, wire
 from eos.testing.ledger_suite.desk import BASE, GENERATION, WINDOW, Desk, Rec
 from tests.conformance.mutants import crowded, of_one_bucket
@@ -66,6 +67,40 @@ def test_owners_lie_in_small_hashes_under_one_hash_tag(
     assert all(tag in name for name in rig.redis.scan_iter())
 
 
+def test_a_batch_without_any_key_is_one_small_call(rig: OwnServer) -> None:
+    desk = Desk.opened(rig)
+    desk.verdicts(0, 0, Rec("a"))
+    batch = [desk.claims(0, 1, end=501, frontier=1, begun=501)]
+    assert len(wire.pack_claims(batch, GENERATION)) < 64
+    rig.redis.config_resetstat()
+    answer = desk.ask(*batch)
+    calls = {name: told["calls"] for name, told in rig.redis.info("commandstats").items()}
+    assert calls.pop("cmdstat_config|resetstat", 1) == 1
+    # What is known is read once and written once; the rest asks who the server is.
+    assert calls == {
+        "cmdstat_evalsha": 1,
+        "cmdstat_time": 1,
+        "cmdstat_info": 2,
+        "cmdstat_hmget": 1,
+        "cmdstat_hset": 1,
+    }
+    assert (answer.verdicts, answer.known) == ([], {0: Known(1, 0)})
+    taken = desk.take(0)[0]
+    assert (taken.claimed, taken.floor, taken.begun) == (501, 1, 501)
+
+
+def test_owners_behind_verdicts_cost_one_look_at_each_of_their_partitions(rig: OwnServer) -> None:
+    desk = Desk.opened(rig, partitions=4)
+    for p in (0, 1, 2):
+        desk.verdicts(p, 0, *records(50, f"of-{p}"))
+    copies = [record for p in (0, 1, 2) for record in records(50, f"of-{p}")]
+    rig.redis.config_resetstat()
+    assert desk.verdicts(3, 0, *records(50)) == [FRESH] * 50
+    assert rig.redis.info("commandstats")["cmdstat_hmget"]["calls"] == 1
+    assert desk.verdicts(3, 50, *copies) == [Verdict.DUPLICATE] * 150
+    assert rig.redis.info("commandstats")["cmdstat_hmget"]["calls"] == 1 + 1 + 3
+
+
 def test_an_owner_takes_no_more_than_40_bytes_and_all_of_them_are_found(rig: OwnServer) -> None:
     rig.lose()
     desk = Desk.opened(rig)
@@ -92,6 +127,17 @@ def test_without_memory_nothing_is_claimed_and_nothing_half(rig: OwnServer) -> N
     assert desk.take(0)[0].claimed == 500
 
 
+def test_without_memory_what_was_handled_is_settled(rig: OwnServer) -> None:
+    desk = Desk.opened(rig)
+    seal = desk.ask(desk.claims(0, 0, *records(50), begun=50)).seal
+    with rig.set("maxmemory", 1000):
+        assert desk.ledger.settle(desk.shard, seal, [desk.mark(0, 50)]) is Admission.OPEN
+        with pytest.raises(RetriableError, match="maxmemory"):
+            desk.ledger.begin(desk.shard, seal, desk.mark(0, 60))
+    taken = desk.take(0)[0]
+    assert (taken.floor, taken.begun) == (50, 50)
+
+
 def test_without_memory_the_window_still_moves_and_frees_some(rig: OwnServer) -> None:
     rig.lose()
     desk = Desk.opened(rig)
@@ -109,4 +155,4 @@ def test_without_memory_the_window_still_moves_and_frees_some(rig: OwnServer) ->
 
 def buckets(rig: OwnServer, desk: Desk) -> Iterator[bytes]:
     tag = wire.meta_key(desk.shard)[len("eos:") :]
-    yield from rig.redis.scan_iter(match=f"eos1:{tag}:*", count=10_000)
+    yield from rig.redis.scan_iter(match=f"eos{scripts.LAYOUT}:{tag}:*", count=10_000)

@@ -1,26 +1,151 @@
-"""The reader behind a network that is slow: it reads where it was sent, and nowhere else."""
+"""The reader on a real broker: what it commits comes back, and it reads only where it was sent."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from eos.core.errors import RetriableError
+from eos.core.frontier import Frontier, parse
+from eos.core.ports import Partition
 from eos.core.settings import Settings
 from eos.devstack import Stack
+from eos.devstack.waiting import wait_until
 from eos.kafka import config
+from eos.kafka.log import KafkaLog
 from eos.kafka.reader import KafkaReader
+from eos.kafka.topics import KafkaTopics
+from eos.kafka.transactions import KafkaTransactions
 from eos.testing.proxy import ApiKey, KafkaProxy
 from tests.integration.cluster import SECONDS, Cluster, Input
+from tests.integration.members import PROTOCOLS, flow, join, nobody
 
 LIST_OFFSETS: ApiKey = 2  # type: ignore[assignment]
 """An API key that `ApiKey` does not name."""
 
 
 @pytest.fixture
+def settings(bootstrap_servers: str, namespace: str) -> Settings:
+    return Settings(group=namespace, brokers=bootstrap_servers, ledger="memory:")
+
+
+@pytest.fixture
 def proxy(stack: Stack) -> Iterator[KafkaProxy]:
     with KafkaProxy(stack.proxy_ports[0], stack.broker_proxied_ports[0]) as opened:
         yield opened
+
+
+@pytest.fixture
+def readers(settings: Settings) -> Iterator[Callable[..., KafkaReader]]:
+    """Makes readers, and closes those that the test leaves open."""
+    made: list[KafkaReader] = []
+
+    def make(**kafka: Any) -> KafkaReader:
+        given = replace(settings, kafka={**settings.kafka, **kafka})
+        made.append(KafkaReader(config.consumer(given), "earliest"))
+        return made[-1]
+
+    yield make
+    for reader in made:
+        reader.close()
+
+
+NOTES = {"in words": "mine; and: yours", "long": "ä" * 5000, "none": ""}
+
+
+@pytest.mark.parametrize("note", NOTES)
+@pytest.mark.parametrize("protocol", ["cooperative", "consumer"])
+def test_what_travels_beside_an_offset_comes_back_from_a_commit(
+    readers: Callable[..., KafkaReader], topic: Callable[..., str], note: str, protocol: str
+) -> None:
+    reader, source = readers(**PROTOCOLS[protocol]), topic("orders")
+    join(reader, source)
+    assert reader.frontiers([(source, 0)]) == {(source, 0): None}
+
+    given = Frontier(7, attempts=2, note=NOTES[note])
+    reader.commit({(source, 0): given}, wait=True)
+
+    expected = parse(7, given.metadata)
+    assert (expected.offset, expected.attempts, expected.ours) == (7, 2, True)
+    assert given.note.startswith(expected.note)
+    assert bool(expected.note) is bool(given.note)
+    assert reader.frontiers([(source, 0)]) == {(source, 0): expected}
+
+
+@pytest.mark.parametrize("protocol", ["cooperative", "consumer"])
+def test_what_travels_beside_an_offset_comes_back_from_a_transaction(
+    readers: Callable[..., KafkaReader],
+    settings: Settings,
+    topic: Callable[..., str],
+    protocol: str,
+) -> None:
+    reader, source = readers(**PROTOCOLS[protocol]), topic("orders")
+    join(reader, source)
+    transactions = KafkaTransactions(config.producer(settings, "it.0"), lambda _: None)
+    given = Frontier(9, attempts=3, note="mine")
+    transactions.begin()
+    transactions.send_offsets({(source, 0): given}, reader.group_metadata())
+    with pytest.raises(RetriableError):  # it waits for the transaction's end
+        reader.frontiers([(source, 0)])
+    assert transactions.commit()
+    assert reader.frontiers([(source, 0)]) == {(source, 0): given}
+    log = KafkaLog(config.consumer(settings), KafkaTopics(config.client(settings)))
+    assert log.frontiers(source) == {0: given}
+    log.close()
+    transactions.close()
+
+
+def test_what_another_consumer_committed_is_told_from_what_eos_did(
+    readers: Callable[..., KafkaReader], settings: Settings, topic: Callable[..., str]
+) -> None:
+    reader, source = readers(), topic("orders")
+    other = Consumer({"bootstrap.servers": settings.brokers, "group.id": settings.group})
+    other.commit(offsets=[TopicPartition(source, 0, 4, "theirs")], asynchronous=False)
+    other.close()
+    join(reader, source)
+    assert reader.frontiers([(source, 0)]) == {(source, 0): Frontier(4, ours=False, note="theirs")}
+
+
+def test_a_commit_that_nobody_waits_for_is_written_all_the_same(
+    readers: Callable[..., KafkaReader], topic: Callable[..., str]
+) -> None:
+    reader, source = readers(), topic("orders")
+    join(reader, source)
+    reader.commit({(source, 0): Frontier(3)}, wait=False)
+    assert wait_until(
+        lambda: reader.frontiers([(source, 0)]) == {(source, 0): Frontier(3)}, seconds=SECONDS
+    )
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_is_given_back_is_told_while_it_can_still_be_committed_and_what_is_lost_is_not(
+    readers: Callable[..., KafkaReader], topic: Callable[..., str], protocol: str
+) -> None:
+    source, told = topic("orders", partitions=2), list[Collection[Partition]]()
+    first, second = readers(**PROTOCOLS[protocol]), readers(**PROTOCOLS[protocol])
+
+    def revoking(partitions: Collection[Partition]) -> None:
+        first.commit(dict.fromkeys(partitions, Frontier(5)), wait=True)
+        told.append(partitions)
+
+    join(first, source, revoking)
+    assert wait_until(
+        lambda: not first.poll(1, 0.1) and len(first.assigned()) == 2, seconds=SECONDS
+    )
+    second.subscribe([source], nobody)
+    ready = wait_until(
+        lambda: (
+            not first.poll(1, 0.05) and not second.poll(1, 0.05) and len(second.assigned()) == 1
+        ),
+        seconds=SECONDS,
+    )
+    assert ready
+    [moved] = second.assigned()
+    assert moved in {partition for partitions in told for partition in partitions}
+    assert second.frontiers([moved]) == {moved: Frontier(5)}
 
 
 FAULTS: dict[str, Callable[[KafkaProxy], None]] = {
@@ -48,20 +173,9 @@ def test_a_reader_stays_where_it_was_sent_whenever_the_answer_about_the_beginnin
     behind = Settings(**{**vars(settings), "brokers": stack.proxied_servers, "kafka": quick})
     reader = KafkaReader(config.consumer(behind), "earliest")
     FAULTS[fault](proxy)
-    reader.subscribe([source])
+    join(reader, source)
     read: list[int] = []
-    deadline = time.monotonic() + SECONDS
-    while not reader.assigned():
-        assert time.monotonic() < deadline
-        assert not reader.poll(10, 0.1)
-    sent = False
-    while not sent:
-        try:
-            reader.seek((source, 0), 50)
-            sent = True
-        except RetriableError:
-            assert time.monotonic() < deadline
-            reader.poll(10, 0.1)
+    flow(reader, (source, 0), 50)
     quiet = time.monotonic() + 5.0  # longer than it can take until a late answer comes
     while time.monotonic() < quiet:
         read += [message.offset() for message in reader.poll(10, 0.1)]

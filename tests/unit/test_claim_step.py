@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,15 +9,17 @@ from eos.claim.digest import Digest
 from eos.claim.keys import Identify
 from eos.consume import Lane, Slice
 from eos.core import events
-from eos.core.errors import AbortableError, FatalError
+from eos.core.errors import AbortableError, FatalError, RetriableError
+from eos.core.events import Tally
 from eos.core.keys import standard
-from eos.core.ports import Claimed, Claims, Refused
+from eos.core.ports import Claimed, Claims, Known, Refused
 from eos.core.record import Record, Shard
 from eos.core.rules import Admission, Owner, Verdict
 from eos.core.settings import Settings
 
 SETTINGS = Settings(group="g", brokers="a:1", ledger="memory:")
 SHARD = Shard("ns", "g", "id")
+UNKNOWN = Known(0, 0)
 ALL = (Verdict.FRESH, Verdict.AGAIN, Verdict.DUPLICATE, Verdict.CONFLICT, Verdict.SETTLED)
 
 
@@ -25,7 +27,7 @@ class Ledger:
     """Answers what a test wants."""
 
     def __init__(self) -> None:
-        self.answer: Claimed | Refused = Claimed("seal", [], {})
+        self.answer: Claimed | Refused = Claimed("seal", [], {}, {0: UNKNOWN})
         self.asked: list[Sequence[Claims]] = []
         self.seals = {"seal"}
 
@@ -38,30 +40,56 @@ class Ledger:
 
 
 class Bench:
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, plain: bool = False, **settings: Any) -> None:
+        self.plain = plain
         self.ledger = Ledger()
         self.events: list[events.Event] = []
+        self.begun: list[tuple[str, int]] = []
         self.recovered: list[tuple[str, str, Mapping[int, int]]] = []
         ledger: Any = self.ledger
         self.claim = Claim(
             ledger=ledger,
             identify=Identify(standard, Digest(b"secret"), by_partition=False),
             recover=lambda *given: self.recovered.append(given),
+            begin=lambda lanes: self.begun.extend(lane.partition for lane in lanes),
             settings=replace(SETTINGS, **settings),
             emit=self.events.append,
         )
 
-    def verdicts(self, *verdicts: Verdict, seal: str = "seal", unkeyed: int = -1) -> Slice:
-        """Claim records that get these verdicts."""
+    def verdicts(
+        self,
+        *verdicts: Verdict,
+        seal: str = "seal",
+        unkeyed: int = -1,
+        known: Known = UNKNOWN,
+        hearsay: Collection[int] = (),
+        begun: int = 0,
+    ) -> Slice:
+        """Claim records that get these verdicts; one without a key is not asked for."""
+        asked = [verdict for n, verdict in enumerate(verdicts) if n != unkeyed]
         suppressed = (Verdict.DUPLICATE, Verdict.CONFLICT)
-        owners = {n: Owner(0, 0, 1) for n, v in enumerate(verdicts) if v in suppressed}
-        self.ledger.answer = Claimed(seal, list(verdicts), owners)
-        (slice_,) = self.claim([slice_of(len(verdicts), unkeyed=unkeyed)])
+        owners = {n: Owner(0, 0, 1) for n, v in enumerate(asked) if v in suppressed}
+        self.ledger.answer = Claimed(seal, asked, owners, {0: known}, frozenset(hearsay))
+        slice_ = slice_of(len(verdicts), unkeyed=unkeyed, plain=self.plain, begun=begun)
+        assert self.claim([slice_]) == [slice_]
         return slice_
 
+    def told(self) -> events.Claimed:
+        (event,) = self.events
+        assert isinstance(event, events.Claimed)
+        return event
 
-def slice_of(count: int, *, start: int = 10, frontier: int = 10, unkeyed: int = -1) -> Slice:
-    lane = Lane(("in", 0), SHARD, 7, 1, frontier, start + count)
+
+def slice_of(
+    count: int,
+    *,
+    start: int = 10,
+    frontier: int = 10,
+    unkeyed: int = -1,
+    plain: bool = False,
+    begun: int = 0,
+) -> Slice:
+    lane = Lane(("in", 0), SHARD, 7, 1, frontier, start + count, plain=plain, begun=begun)
     records = [
         Record(
             *("in", "id", 0, start + n, None, b"v"),
@@ -70,7 +98,7 @@ def slice_of(count: int, *, start: int = 10, frontier: int = 10, unkeyed: int = 
         )
         for n in range(count)
     ]
-    return Slice(lane, start, start + count, records, count)
+    return Slice(lane, start, start + count, records, [r.offset for r in records])
 
 
 def offsets(slice_: Slice) -> list[int]:
@@ -118,9 +146,27 @@ def test_a_record_without_a_key_follows_the_policy(policy: str) -> None:
     )
 
 
-def test_a_settled_record_without_a_key_is_no_dead_letter() -> None:
-    slice_ = Bench(missing_key="dead_letter").verdicts(Verdict.SETTLED, unkeyed=0)
-    assert slice_.rejected == []
+def test_a_record_without_a_key_is_not_asked_for_and_stays_in_its_place() -> None:
+    bench = Bench()
+    slice_ = bench.verdicts(Verdict.FRESH, Verdict.FRESH, Verdict.DUPLICATE, unkeyed=1)
+    ((claims,),) = bench.ledger.asked
+    assert claims.offsets == [10, 12]
+    assert offsets(slice_) == [10, 11]
+    assert bench.told().unkeyed == 1
+
+
+def test_a_settled_record_without_a_key_is_neither_handled_nor_a_dead_letter() -> None:
+    slice_ = Bench(missing_key="dead_letter").verdicts(
+        Verdict.SETTLED, unkeyed=0, known=Known(floor=11, begun=0)
+    )
+    assert (slice_.records, slice_.rejected) == ([], [])
+
+
+def test_a_batch_of_new_records_is_counted_and_left_as_it_is() -> None:
+    bench = Bench()
+    slice_ = bench.verdicts(Verdict.FRESH, Verdict.FRESH)
+    assert (offsets(slice_), slice_.judged) == ([10, 11], None)
+    assert bench.told().tallies == [Tally("in", {Verdict.FRESH: 2}, 0)]
 
 
 def test_verdicts_are_told_once_a_batch_with_the_cause_of_duplicates() -> None:
@@ -129,12 +175,134 @@ def test_verdicts_are_told_once_a_batch_with_the_cause_of_duplicates() -> None:
         "seal",
         [Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.CONFLICT],
         {0: Owner(0, 1, 1), 1: Owner(3, 1, 1), 2: Owner(0, 1, 2)},
+        {0: UNKNOWN},
     )
-    bench.claim([slice_of(3, unkeyed=2)])
-    (told,) = bench.events
-    assert isinstance(told, events.Claimed)
-    assert told.verdicts == {Verdict.DUPLICATE: 2, Verdict.CONFLICT: 1}
-    assert (told.same_partition, told.unkeyed) == (1, 1)
+    bench.claim([slice_of(4, unkeyed=3)])
+    told = bench.told()
+    verdicts = {Verdict.DUPLICATE: 2, Verdict.CONFLICT: 1, Verdict.FRESH: 1}
+    assert told.tallies == [Tally("in", verdicts, same_partition=1)]
+    assert (told.topic, told.unkeyed, told.in_doubt, told.unchecked) == ("in", 1, 0, 0)
+
+
+# --- plain tier ------------------------------------------------------------------------------
+
+
+def doubts(slice_: Slice) -> dict[int, bool]:
+    return {record.offset: record.in_doubt for record in slice_.records}
+
+
+@pytest.mark.parametrize(
+    ("policy", "marked"), [("retry", 12), ("skip", 0), ("dead_letter", 0), ("reconcile", 0)]
+)
+def test_only_the_policy_that_may_repeat_marks_a_whole_batch_as_begun(
+    policy: str, marked: int
+) -> None:
+    bench = Bench(plain=True, in_doubt=policy, reconcile=lambda _: False)
+    bench.verdicts(Verdict.FRESH, Verdict.FRESH)
+    ((claims,),) = bench.ledger.asked
+    assert claims.begun == marked
+
+
+def test_nothing_is_marked_as_begun_where_effect_and_offset_are_one() -> None:
+    bench = Bench()
+    bench.verdicts(Verdict.AGAIN)
+    ((claims,),) = bench.ledger.asked
+    assert claims.begun == 0
+
+
+def test_what_may_have_begun_before_is_handed_out_in_doubt_and_the_rest_is_not() -> None:
+    slice_ = Bench(plain=True).verdicts(
+        Verdict.AGAIN, Verdict.AGAIN, Verdict.FRESH, known=Known(10, begun=11)
+    )
+    assert doubts(slice_) == {10: True, 11: False, 12: False}
+
+
+def test_a_record_without_a_key_can_be_in_doubt_too() -> None:
+    slice_ = Bench(plain=True).verdicts(Verdict.FRESH, unkeyed=0, known=Known(10, begun=11))
+    assert doubts(slice_) == {10: True}
+
+
+def test_nothing_is_in_doubt_where_effect_and_offset_are_one() -> None:
+    slice_ = Bench().verdicts(Verdict.AGAIN, known=Known(10, begun=11))
+    assert doubts(slice_) == {10: False}
+
+
+def test_a_mark_of_our_own_that_nothing_began_under_puts_nothing_in_doubt() -> None:
+    bench = Bench(plain=True)
+    slice_ = bench.verdicts(Verdict.FRESH, Verdict.FRESH)
+    assert (slice_.lane.marked, slice_.lane.begun) == (12, 0)
+    bench.ledger.answer = Claimed("seal", [Verdict.AGAIN] * 2, {}, {0: Known(10, begun=12)})
+    again = slice_of(2, plain=True)
+    again.lane = slice_.lane
+    bench.claim([again])
+    assert doubts(again) == {10: False, 11: False}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DUPLICATE, Verdict.CONFLICT])
+def test_an_owner_by_hearsay_suppresses_nothing_that_may_have_begun(verdict: Verdict) -> None:
+    slice_ = Bench(plain=True).verdicts(verdict, verdict, known=Known(10, begun=11), hearsay=[0, 1])
+    assert doubts(slice_) == {10: True}
+    assert [(record.offset, why) for record, why in slice_.rejected] == (
+        [(11, "conflict")] if verdict is Verdict.CONFLICT else []
+    )
+
+
+def test_a_copy_that_is_handed_out_in_doubt_does_not_count_as_suppressed() -> None:
+    bench = Bench(plain=True)
+    bench.verdicts(Verdict.DUPLICATE, known=Known(10, begun=11), hearsay=[0])
+    (tally,) = bench.told().tallies
+    assert Verdict.DUPLICATE not in tally.verdicts
+    assert bench.told().in_doubt == 1
+
+
+def test_what_is_in_doubt_is_skipped_where_that_is_asked_for() -> None:
+    bench = Bench(plain=True, in_doubt="skip")
+    slice_ = bench.verdicts(Verdict.AGAIN, Verdict.FRESH, known=Known(10, begun=11))
+    assert (offsets(slice_), slice_.rejected) == ([11], [])
+    assert (slice_.start, slice_.end) == (10, 12)  # all of it is settled
+    assert bench.told().in_doubt == 1
+
+
+def test_what_is_in_doubt_is_a_dead_letter_where_that_is_asked_for() -> None:
+    slice_ = Bench(plain=True, in_doubt="dead_letter").verdicts(
+        Verdict.AGAIN, Verdict.FRESH, known=Known(10, begun=11)
+    )
+    assert offsets(slice_) == [11]
+    assert [(record.offset, why) for record, why in slice_.rejected] == [(10, "in_doubt")]
+
+
+def test_a_function_can_say_whether_what_is_in_doubt_had_its_effect() -> None:
+    asked: list[int] = []
+
+    def had_its_effect(record: Record) -> bool:
+        asked.append(record.offset)
+        return record.offset == 10
+
+    slice_ = Bench(plain=True, in_doubt="reconcile", reconcile=had_its_effect).verdicts(
+        Verdict.AGAIN, Verdict.AGAIN, Verdict.FRESH, known=Known(10, begun=12)
+    )
+    assert asked == [10, 11]
+    assert doubts(slice_) == {11: True, 12: False}
+
+
+def test_a_function_that_cannot_say_is_asked_again_later() -> None:
+    def away(_record: Record) -> bool:
+        raise ConnectionError("no database")
+
+    bench = Bench(plain=True, in_doubt="reconcile", reconcile=away)
+    with pytest.raises(RetriableError, match="no database") as caught:
+        bench.verdicts(Verdict.AGAIN, known=Known(10, begun=11))
+    assert caught.value.on == "reconcile"
+
+
+def test_seals_of_plain_topics_are_not_collected_for_a_transaction() -> None:
+    bench = Bench(plain=True)
+    assert bench.verdicts(Verdict.FRESH).seal == "seal"
+    assert bench.verdicts(Verdict.FRESH, seal="another").seal == "another"
+    assert bench.claim.release_seals() == {}
+
+
+# --- refusals --------------------------------------------------------------------------------
 
 
 def test_a_closed_ledger_is_recovered_and_the_batch_comes_again() -> None:

@@ -6,8 +6,10 @@ from eos.consume import Consume, Slice
 from eos.consume import step as consume_step
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Assigned, Event, Waiting
+from eos.core.frontier import Frontier
 from eos.core.ports import Partition
 from eos.core.record import Shard
+from eos.devstack.waiting import wait_until
 from eos.stores.memory.ledger import MemoryLedger
 from eos.testing.faults import Fault, faulty
 from eos.testing.memory import MemoryKafka, MemoryMessage, MemoryReader, MemoryTopics
@@ -21,7 +23,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Bench:
-    def __init__(self, *faults: Fault, batch_records: int = 100) -> None:
+    def __init__(self, *faults: Fault, batch_records: int = 100, plain: bool = False) -> None:
         self.kafka = MemoryKafka({"in": 2})
         self.ledger = MemoryLedger(60)
         self.events: list[Event] = []
@@ -36,6 +38,7 @@ class Bench:
             sources=["in"],
             targets=[],
             own_topics=["letters"],
+            plain=["in"] if plain else [],
             batch_records=batch_records,
             batch_wait=0.001,
             emit=self.events.append,
@@ -87,7 +90,7 @@ def test_partitions_are_opened_at_their_committed_offset_or_the_beginning() -> N
     bench = Bench()
     bench.send(3)
     bench.send(2, partition=1)
-    bench.kafka.committed[P0] = 2
+    bench.kafka.committed[P0] = Frontier(2)
     assert bench.started().read() == {P0: [2], P1: [0, 1]}
     assert [event.partitions for event in bench.events if isinstance(event, Assigned)] == [(P0, P1)]
 
@@ -184,7 +187,7 @@ def test_a_rewind_that_reopens_believes_kafka_and_not_its_memory() -> None:
     bench = Bench().started()
     bench.send(6)
     bench.consume()
-    bench.kafka.committed[P0] = 4
+    bench.kafka.committed[P0] = Frontier(4)
     bench.consume.rewind(reopen=True)
     assert bench.read() == {P0: [4, 5]}
 
@@ -193,13 +196,13 @@ def test_a_rebalance_while_it_holds_back_does_not_make_it_trust_its_memory_again
     bench = Bench().started()
     bench.send(6)
     bench.consume()
-    bench.kafka.committed[P0] = 4
+    bench.kafka.committed[P0] = Frontier(4)
     bench.consume.rewind(reopen=True, hold=0.01)
     bench.kafka.rebalance()
     with pytest.raises(AbortableError):
         bench.consume()
     bench.consume.rewind(reopen=False)
-    assert bench.read() == {P0: [4, 5]}
+    assert wait_until(lambda: bench.read() == {P0: [4, 5]}, seconds=5)
 
 
 def test_a_partition_that_was_lost_and_came_back_is_opened_anew() -> None:
@@ -207,12 +210,12 @@ def test_a_partition_that_was_lost_and_came_back_is_opened_anew() -> None:
     bench.send(4, partition=1)
     assert bench.read() == {P1: [0, 1, 2, 3]}
     other = MemoryReader(bench.kafka)
-    other.subscribe(["in"])
+    other.subscribe(["in"], lambda _: None)
     with pytest.raises(AbortableError):
         bench.consume()
     bench.consume.rewind(reopen=False)
     bench.consume()
-    bench.kafka.committed[P1] = 3  # the other one has settled something
+    bench.kafka.committed[P1] = Frontier(3)  # the other one has settled something
     other.close()
     with pytest.raises(AbortableError):
         bench.consume()
@@ -234,20 +237,98 @@ def test_the_membership_is_pinned_when_a_transaction_s_first_batch_is_read() -> 
     assert bench.consume.membership != pinned
 
 
-def test_waiting_keeps_it_in_the_group_and_reads_nothing() -> None:
-    bench = Bench().started()
-    bench.consume()
-    bench.send(1)
-    bench.consume.wait(0.01)
-    assert bench.read() == {P0: [0]}
+# --- a record that could not be handled ------------------------------------------------------
 
 
-def test_a_rebalance_ends_the_wait() -> None:
+def held(bench: Bench, seconds: float) -> None:
+    """Read two records a partition, and fail to handle the second of partition 0."""
+    bench.send(3)
+    bench.send(2, partition=1)
+    lanes = {s.lane.partition: s.lane for s in bench.consume()}
+    bench.consume.hold(lanes[P0], 1, 1, seconds)
+
+
+def test_a_lane_that_is_held_back_is_read_again_from_its_record_when_it_is_time() -> None:
+    bench = Bench().started()
+    held(bench, 0.0)
+    (slice_,) = bench.consume()
+    assert (slice_.start, [r.offset for r in slice_.records]) == (1, [1, 2])
+    assert [r.attempt for r in slice_.records] == [2, 1]
+
+
+def test_a_lane_that_is_held_back_does_not_hold_up_the_others() -> None:
+    bench = Bench().started()
+    held(bench, 60.0)
+    bench.extra.append(message(0, 3))  # the client had fetched it already
+    bench.send(1, partition=1)
+    assert bench.read() == {P1: [2]}
+
+
+def test_a_rewind_does_not_shorten_the_wait_of_a_lane_that_is_held_back() -> None:
+    bench = Bench().started()
+    held(bench, 60.0)
+    bench.consume.rewind(reopen=False)
+    assert bench.read() == {P1: [0, 1]}
+
+
+def test_tries_go_on_being_counted_where_the_group_left_off() -> None:
+    bench = Bench()
+    bench.send(3)
+    bench.kafka.committed[P0] = Frontier(1, attempts=2)
+    (slice_,) = bench.started().consume()
+    assert [(r.offset, r.attempt) for r in slice_.records] == [(1, 3), (2, 1)]
+
+
+# --- plain tier ------------------------------------------------------------------------------
+
+
+def test_a_plain_partition_begins_where_the_ledger_or_kafka_says_whichever_is_further() -> None:
+    bench = Bench(plain=True)
+    bench.send(4)
+    bench.send(4, partition=1)
+    bench.kafka.committed |= {P0: Frontier(1), P1: Frontier(3)}
+    shard = Shard("ns", "g", "id-of-in")
+    recovery = bench.ledger.lock(shard, "test", 10)
+    assert recovery is not None
+    assert bench.ledger.open(shard, recovery, {0: 2, 1: 2}, {})
+    assert bench.started().read() == {P0: [2, 3], P1: [3]}
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_where_a_partition_begins_that_was_never_settled_stands_in_the_log_before_its_records(
+    *, plain: bool
+) -> None:
+    bench = Bench(plain=plain).started()
+    bench.consume()
+    assert bench.kafka.committed == {P0: Frontier(0), P1: Frontier(0)}
+
+
+def test_a_plain_partition_that_another_consumer_committed_is_taken_over_with_its_note() -> None:
+    # What that one handled above its offset nobody knows; from now on the group is ours.
+    bench = Bench(plain=True)
+    bench.send(2)
+    bench.kafka.committed[P0] = Frontier(1, ours=False, note="theirs")
+    assert bench.started().read() == {P0: [1]}
+    assert bench.kafka.committed[P0] == Frontier(1, note="theirs")
+
+
+def test_only_what_is_still_assigned_is_committed() -> None:
+    bench = Bench(plain=True).started()
+    bench.consume.commit({P0: Frontier(1), ("in", 7): Frontier(9)}, wait=True)
+    assert bench.kafka.committed[P0] == Frontier(1)
+    assert ("in", 7) not in bench.kafka.committed
+
+
+def test_partitions_that_are_given_back_are_told_while_they_are_still_ours() -> None:
     bench = Bench().started()
     bench.consume()
-    bench.kafka.rebalance()
+    told: list[tuple[set[Partition], set[Partition]]] = []
+    bench.consume.revoking = lambda given: told.append((set(given), set(bench.reader.assigned())))
+    other = MemoryReader(bench.kafka)
+    other.subscribe(["in"], lambda _: None)
     with pytest.raises(AbortableError):
-        bench.consume.wait(10)
+        bench.consume()
+    assert told == [({P1}, {P0, P1})]
 
 
 def test_a_partition_that_was_read_to_its_end_has_come_to_now() -> None:

@@ -1,68 +1,13 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from eos.consume import Lane, Slice
 from eos.core.errors import AbortableError, FatalError, HandlerError
-from eos.core.events import DeadLettered, Event, Retried
+from eos.core.events import Retried
 from eos.core.keys import MessageIds
-from eos.core.record import Record, Send, Shard
-from eos.core.settings import Settings
-from eos.handle import Handle, Handled, Step
-from eos.handle.step import Output
-
-SETTINGS = Settings(
-    group="g", brokers="a:1", ledger="memory:", namespace="ns", retries=2, backoff="1s"
-)
-MAX_BYTES = 1000
-
-
-class Bench:
-    """One handler, and what it is given; waits are noted and not waited for."""
-
-    def __init__(
-        self, handler: Callable[[Any], Any], *, to: str | None = "out", batch: bool = False
-    ) -> None:
-        self.events: list[Event] = []
-        self.waits: list[float] = []
-        self.handle = Handle(
-            steps=[Step("in", to, handler, batch=batch, name="step")],
-            settings=SETTINGS,
-            max_bytes=MAX_BYTES,
-            wait=self.waits.append,
-            emit=self.events.append,
-        )
-
-    def run(self, *values: bytes, rejected: tuple[tuple[Record, str], ...] = ()) -> list[Output]:
-        lane = Lane(("in", 0), Shard("ns", "g", "id"), 1, 1, 0, 0)
-        records = [record(n, value) for n, value in enumerate(values)]
-        slice_ = Slice(lane, 0, len(values), records, len(values), list(rejected))
-        (handled,) = self.handle([slice_])
-        assert isinstance(handled, Handled)
-        return handled.outputs
-
-    def letters(self) -> list[str]:
-        return [event.reason for event in self.events if isinstance(event, DeadLettered)]
-
-
-def record(offset: int, value: bytes, headers: Any = ()) -> Record:
-    made = Record("in", "id", 0, offset, b"k", value, list(headers), 1000)
-    made.idempotency_key = f"key-{offset}"
-    return made
-
-
-def told(output: Output) -> dict[str, str]:
-    return {name: value.decode() for name, value in output.headers}
-
-
-def fails_on(poison: bytes) -> Callable[[Record], Send]:
-    def handler(each: Record) -> Send:
-        if each.value == poison:
-            raise ValueError("no")
-        return Send(each.value)
-
-    return handler
+from eos.core.record import Record, Send
+from tests.unit.handling import MAX_BYTES, Bench, fails_on, record, told
 
 
 def test_a_send_goes_to_the_step_s_topic_under_the_record_s_key() -> None:
@@ -103,8 +48,8 @@ def test_a_failure_is_tried_again_after_pauses_that_grow_and_then_is_a_dead_lett
     assert [o.topic for o in outputs] == ["out", "ns.dead-letters", "out"]
     assert [o.value for o in outputs] == [b"a", b"poison", b"b"]
     assert [e.attempt for e in bench.events if isinstance(e, Retried)] == [1, 2]
-    assert len(bench.waits) == 2
-    assert bench.waits[0] < bench.waits[1]
+    assert [(held.offset, held.attempts) for held in bench.held] == [(1, 1), (1, 2)]
+    assert bench.held[0].seconds < bench.held[1].seconds
 
 
 def test_a_dead_letter_says_what_why_and_where() -> None:
@@ -157,7 +102,7 @@ def test_what_cannot_be_sent_is_a_dead_letter_at_once(rubbish: Any) -> None:
     outputs = bench.run(b"v")
     assert [o.topic for o in outputs] == ["ns.dead-letters"]
     assert bench.letters() == ["unsendable"]
-    assert bench.waits == []
+    assert bench.held == []
 
 
 def test_what_is_not_even_iterable_is_a_dead_letter() -> None:
@@ -228,7 +173,7 @@ def test_a_handler_can_refuse_a_record_for_good() -> None:
     bench = Bench(handler)
     bench.run(b"v")
     assert bench.letters() == ["unsendable"]
-    assert bench.waits == []
+    assert bench.held == []
 
 
 @pytest.mark.parametrize("batch", [False, True])
@@ -238,62 +183,3 @@ def test_a_handler_can_stop_the_line(*, batch: bool) -> None:
 
     with pytest.raises(FatalError, match="stop"):
         Bench(handler, batch=batch).run(b"v")
-
-
-def test_what_the_wait_finds_is_not_taken_for_a_failure_of_the_handler() -> None:
-    bench = Bench(lambda _: 1 / 0)
-
-    def wait(_seconds: float) -> None:
-        raise AbortableError("the assignment changed", "rebalance")
-
-    bench.handle._wait = wait  # noqa: SLF001
-    with pytest.raises(AbortableError):
-        bench.run(b"v")
-    assert bench.letters() == []
-
-
-# --- batches ------------------------------------------------------------------------------
-
-
-def test_a_batch_handler_gets_a_list_and_gives_a_result_per_record() -> None:
-    bench = Bench(lambda records: [Send(r.value) for r in records], batch=True)
-    assert [o.value for o in bench.run(b"a", b"b")] == [b"a", b"b"]
-
-
-def test_a_batch_handler_is_not_called_for_nothing() -> None:
-    def handler(_records: list[Record]) -> list[Send]:
-        raise AssertionError
-
-    assert Bench(handler, batch=True).run() == []
-
-
-def test_a_batch_that_fails_is_tried_record_by_record() -> None:
-    sizes = []
-
-    def handler(records: list[Record]) -> list[Send]:
-        sizes.append(len(records))
-        return [fails_on(b"poison")(each) for each in records]
-
-    bench = Bench(handler, batch=True)
-    outputs = bench.run(b"a", b"poison", b"b")
-    assert [o.value for o in outputs if o.topic == "out"] == [b"a", b"b"]
-    assert sizes == [3, 1, 1, 1, 1, 1]
-    assert bench.letters() == ["handler_failed"]
-
-
-def test_a_batch_generator_may_fail_in_the_middle() -> None:
-    def handler(records: list[Record]) -> Iterator[Send]:
-        for each in records:
-            yield fails_on(b"poison")(each)
-
-    bench = Bench(handler, batch=True)
-    outputs = bench.run(b"a", b"poison", b"b")
-    assert [o.value for o in outputs if o.topic == "out"] == [b"a", b"b"]
-
-
-@pytest.mark.parametrize("count", [0, 2])
-def test_a_batch_handler_that_gives_another_number_of_results_loses_nothing(count: int) -> None:
-    bench = Bench(lambda records: [Send("v")] * count * len(records), batch=True)
-    outputs = bench.run(b"a", b"b")
-    assert [o.topic for o in outputs] == ["ns.dead-letters"] * 2
-    assert [o.value for o in outputs] == [b"a", b"b"]

@@ -9,8 +9,9 @@ from eos.core.errors import (
     FencedError,
     RetriableError,
 )
-from eos.kafka.errors import translated, translating
-from eos.kafka.reader import committed, generation
+from eos.core.frontier import Frontier, parse
+from eos.kafka.errors import is_indefinite, translated, translating
+from eos.kafka.reader import committed, generation, offsets
 
 K = KafkaError
 
@@ -74,14 +75,15 @@ def test_the_generation_is_read_out_of_the_client_s_metadata(number: int, expect
 class Answer:
     def __init__(self, partition: int, offset: int, error: KafkaError | None = None) -> None:
         self.topic, self.partition, self.offset, self.error = "orders", partition, offset, error
+        self.metadata = None if offset < 0 else Frontier(offset, 2, note="ours").metadata
 
 
 def test_a_partition_without_a_committed_offset_has_none() -> None:
     answer: list[Answer] = [Answer(0, 5), Answer(1, -1001), Answer(2, 0)]
     assert committed(answer) == {  # type: ignore[arg-type]
-        ("orders", 0): 5,
+        ("orders", 0): Frontier(5, 2, note="ours"),
         ("orders", 1): None,
-        ("orders", 2): 0,
+        ("orders", 2): Frontier(0, 2, note="ours"),
     }
 
 
@@ -89,3 +91,30 @@ def test_an_offset_that_waits_for_a_transaction_is_not_taken_for_none() -> None:
     answer: list[Answer] = [Answer(0, -1001, KafkaError(K.UNSTABLE_OFFSET_COMMIT))]
     with pytest.raises(RetriableError):
         committed(answer)  # type: ignore[arg-type]
+
+
+def test_frontiers_are_committed_with_what_travels_beside_them() -> None:
+    [given] = offsets({("orders", 1): Frontier(7, attempts=2, note="mine")})
+    assert (given.topic, given.partition, given.offset) == ("orders", 1, 7)
+    assert parse(7, given.metadata) == Frontier(7, attempts=2, note="mine")
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "expected"),
+    [
+        (K._TIMED_OUT, {}, True),  # noqa: SLF001
+        (K._TRANSPORT, {}, True),  # noqa: SLF001
+        (K._MSG_TIMED_OUT, {}, True),  # noqa: SLF001
+        (K._PURGE_INFLIGHT, {}, True),  # noqa: SLF001
+        (K.REQUEST_TIMED_OUT, {}, True),
+        (K.UNKNOWN, {"retriable": True}, True),
+        (K._PURGE_QUEUE, {}, False),  # noqa: SLF001
+        (K.MSG_SIZE_TOO_LARGE, {}, False),
+        (K.UNKNOWN_TOPIC_OR_PART, {}, False),
+        (K.ILLEGAL_GENERATION, {}, False),
+    ],
+)
+def test_a_request_that_may_still_take_place_is_told_from_one_that_was_refused(
+    code: int, flags: dict[str, bool], expected: bool
+) -> None:
+    assert is_indefinite(KafkaError(code, "the reason", **flags)) is expected

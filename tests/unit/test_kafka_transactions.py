@@ -1,67 +1,13 @@
 import logging
-from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
 from eos.core.errors import AbortableError, FencedError, RetriableError
-from eos.core.events import Event, ProducerRecreated
+from eos.core.events import Event
 from eos.core.supervisor import Seen
 from eos.kafka.transactions import KafkaTransactions
-
-CONF = {
-    "transactional.id": "ns.host.0",
-    "transaction.timeout.ms": 10_000,
-    "socket.timeout.ms": 10_000,
-}
-
-
-class Producers:
-    """Makes producers that do what a test has planned, and notes what they were asked."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.plan: dict[str, list[Exception | Callable[[], None]]] = defaultdict(list)
-        self.left = 0
-        self.logger: Any = None
-        self.on_delivery: Any = None
-
-    def __call__(self, _conf: Any, *, logger: Any, on_delivery: Any, error_cb: Any) -> "Producers":
-        assert callable(error_cb)
-        self.logger, self.on_delivery = logger, on_delivery
-        self.calls.append("make")
-        return self
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*_args: Any, **_kwargs: Any) -> int:
-            self.calls.append(name)
-            if self.plan[name]:
-                step = self.plan[name].pop(0)
-                if isinstance(step, Exception):
-                    raise step
-                step()
-            return self.left
-
-        return call
-
-    def fails(self, method: str, code: int, **flags: bool) -> None:
-        """Plan that the next call of a method fails."""
-        self.plan[method].append(KafkaException(KafkaError(code, "planned", **flags)))
-
-    def disconnect(self) -> None:
-        self.logger.log(logging.INFO, "broker 1: Disconnected (after 2 ms in state UP)")
-
-    def not_delivered(self) -> None:
-        class Message:
-            def topic(self) -> str:
-                return "receipts"
-
-        self.on_delivery(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), Message())
-
-    def count(self, call: str) -> int:
-        return self.calls.count(call)
+from tests.unit.producers import Producers, reasons, transactions, whole
 
 
 @pytest.fixture
@@ -74,26 +20,9 @@ def events() -> list[Event]:
     return []
 
 
-def transactions(producers: Producers, events: list[Event], **conf: int) -> KafkaTransactions:
-    given = {**CONF, **{name.replace("_", "."): value for name, value in conf.items()}}
-    return KafkaTransactions(given, events.append, make=producers)
-
-
 @pytest.fixture
 def made(producers: Producers, events: list[Event]) -> KafkaTransactions:
     return transactions(producers, events)
-
-
-def whole(made: KafkaTransactions) -> bool:
-    """Go through one transaction."""
-    made.begin()
-    made.produce("receipts", b"v", b"k", [("h", b"1")])
-    made.send_offsets({("orders", 0): 1}, b"membership")
-    return made.commit()
-
-
-def reasons(events: list[Event]) -> list[str]:
-    return [event.reason for event in events if isinstance(event, ProducerRecreated)]
 
 
 def test_a_producer_is_made_when_it_is_needed_and_kept_as_long_as_it_is_trusted(
@@ -351,8 +280,21 @@ def test_brokers_that_are_away_at_the_start_are_waited_for(
 def test_closing_aborts_what_is_open_and_drops_what_is_queued(
     made: KafkaTransactions, producers: Producers
 ) -> None:
-    made.close()
-    assert producers.calls == []
     made.begin()
     made.close()
     assert producers.calls[-2:] == ["abort_transaction", "purge"]
+
+
+def test_closing_what_was_never_used_asks_nobody(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.close()
+    assert producers.calls == []
+
+
+def test_nothing_begins_after_closing(made: KafkaTransactions, producers: Producers) -> None:
+    whole(made)
+    made.close()
+    with pytest.raises(AbortableError):
+        made.begin()
+    assert producers.count("make") == 1

@@ -1,18 +1,19 @@
+"""Where the idempotency key of a record is read from."""
+
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from eos.claim.digest import Digest
-from eos.claim.keys import Identify
-from eos.core.keys import MessageIds, header, standard
+import eos
+from eos.core.errors import ConfigError
+from eos.core.keys import header, standard
 from eos.core.record import Record
 
 
-def record(*headers: tuple[str, bytes | None], partition: int = 0, value: bytes = b"v") -> Record:
+def record(*headers: tuple[str, bytes | None], value: bytes | None = b"v") -> Record:
     found: Any = list(headers)
-    return Record("orders", "id", partition, 7, None, value, found, 1_700_000_000_999)
+    return Record("orders", "id", 0, 7, None, value, found, 1_700_000_000_999)
 
 
 @pytest.mark.parametrize(
@@ -45,105 +46,180 @@ def test_a_header_of_one_s_own_is_the_key() -> None:
     assert header("order-id")(record()) is None
 
 
-def test_an_id_is_the_same_after_each_replay_and_of_32_hex_digits() -> None:
-    first, again = MessageIds("ns", "step"), MessageIds("ns", "step")
-    assert first("key", 0) == again("key", 0)
-    assert len(first("key", 0)) == 32
-    int(first("key", 0), 16)
-
-
-def test_ids_differ_by_namespace_step_key_and_ordinal() -> None:
-    found = {
-        MessageIds(namespace, step)(key, ordinal)
-        for namespace in ("ns", "ns2")
-        for step in ("step", "step2")
-        for key in ("key", "key2", "\udcff", "\\xff", "\ud800")
-        for ordinal in (0, 1)
-    }
-    assert len(found) == 40
-
-
-def test_names_cannot_be_cut_so_that_ids_are_equal() -> None:
-    assert MessageIds("a", "b")("c", 0) != MessageIds("a", "bc")("", 0)
-    assert MessageIds("ab", "c")("k", 0) != MessageIds("a", "bc")("k", 0)
-    assert MessageIds("a", "b")("c", 11) != MessageIds("a", "b")("c\x001", 1)
-
-
-# --- what the ledger is told ---------------------------------------------------------------
-
-
-def identified(
-    key: Callable[[Record], Any], *records: Record, by_partition: bool = False
-) -> tuple[list[bytes], list[int], list[int]]:
-    digests: list[bytes] = []
-    fingerprints: list[int] = []
-    times: list[int] = []
-    identify = Identify(key, Digest(b"secret"), by_partition=by_partition)
-    identify(list(records), digests, fingerprints, times)
-    return digests, fingerprints, times
-
-
-def test_equal_keys_have_equal_digests_and_times_are_in_seconds() -> None:
-    digests, fingerprints, times = identified(
-        standard,
-        record(("message-id", b"a")),
-        record(("message-id", b"a"), value=b"other"),
-        record(("message-id", b"b")),
-    )
-    assert digests[0] == digests[1] != digests[2]
-    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
-    assert times == [1_700_000_000] * 3
-
-
-def test_text_and_its_bytes_are_one_key() -> None:
-    (text,), _, _ = identified(lambda _: "grün", record())
-    (raw,), _, _ = identified(lambda _: "grün".encode(), record())
-    assert text == raw
-
-
-def test_a_copy_on_another_partition_is_another_key_where_that_is_the_scope() -> None:
-    copies = record(("message-id", b"a")), record(("message-id", b"a"), partition=1)
-    (one, other), _, _ = identified(standard, *copies, by_partition=True)
-    assert one != other
-    (one, other), _, _ = identified(standard, *copies)
-    assert one == other
-
-
-def test_a_record_without_a_key_is_known_by_its_position() -> None:
-    unkeyed = record()
-    digests, _, _ = identified(standard, unkeyed)
-    assert digests == [b""]
-    assert unkeyed.idempotency_key == str(unkeyed.position)
-
-
-def test_a_record_without_a_time_stamp_is_of_time_zero() -> None:
-    timeless = record()
-    timeless.timestamp = -1
-    assert identified(standard, timeless)[2] == [0]
-
-
-def test_distinct_keys_stay_distinct_as_text() -> None:
-    keys = [b"\xff", b"\\xff", b"\xc3\xbf", b"a"]
-    records = [record(("message-id", key)) for key in keys]
-    identified(standard, *records)
-    assert len({each.idempotency_key for each in records}) == len(keys)
-
-
-def raising(_record: Record) -> str:
-    raise KeyError("no such field")
+def test_headers_may_hold_whatever_bytes() -> None:
+    assert header("k")(record(("k", b"\xff\x00\xfe"))) == b"\xff\x00\xfe"
+    huge = b"x" * 1_000_000
+    assert header("k")(record(("k", huge))) == huge
 
 
 @pytest.mark.parametrize(
-    "key", [raising, lambda _: 5, lambda _: ["k"], lambda _: "", lambda _: b"", lambda _: None]
+    ("key", "expected"),
+    [
+        (standard, True),
+        (eos.header("k"), True),
+        (eos.cloudevent(), False),
+        (eos.json_path("id"), False),
+        (eos.payload_hash(), False),
+    ],
 )
-def test_a_key_that_cannot_be_read_counts_as_missing(key: Callable[[Record], Any]) -> None:
-    assert identified(key, record())[0] == [b""]
+def test_a_function_says_whether_it_looks_at_headers_only(key: Any, *, expected: bool) -> None:
+    assert getattr(key, "reads_headers_only", False) is expected
 
 
-def test_any_text_that_json_can_give_is_a_key() -> None:
-    surrogates = [json.loads(text) for text in (r'"\ud800"', r'"\ud801"')]
-    (odd, other), _, _ = identified(
-        lambda r: surrogates[r.partition], record(), record(partition=1)
-    )
-    assert len(odd) == len(other) == 12
-    assert odd != other
+# --- CloudEvents -----------------------------------------------------------------------------
+
+BINARY = (("ce_id", b"1"), ("ce_source", b"/shop/gr\xc3\xbcn"))
+STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+EVENT = {"specversion": "1.0", "source": "/shop/gr\u00fcn", "id": "1", "data": {"id": "no"}}
+
+
+def structured(event: Any, *, kind: bytes = STRUCTURED[1]) -> Record:
+    return record(("content-type", kind), value=json.dumps(event).encode())
+
+
+def test_an_event_has_one_key_in_all_modes_and_by_default() -> None:
+    key = eos.cloudevent()
+    binary, wrapped = record(*BINARY), structured(EVENT)
+    assert key(binary) == key(wrapped) == standard(binary) == "/shop/grün\x001".encode()
+
+
+def test_the_same_id_of_another_source_is_another_event() -> None:
+    assert eos.cloudevent()(structured({**EVENT, "source": "/bank"})) == b"/bank\x001"
+
+
+@pytest.mark.parametrize(
+    "kind", [b"Application/CloudEvents+JSON", b"application/cloudevents+json;charset=utf-8"]
+)
+def test_the_content_type_tells_the_mode_however_it_is_written(kind: bytes) -> None:
+    assert eos.cloudevent()(structured(EVENT, kind=kind)) is not None
+
+
+@pytest.mark.parametrize(
+    "kind", [b"application/json", b"application/cloudevents-batch+json", b"\xff", b""]
+)
+def test_a_payload_of_another_type_is_not_looked_into(kind: bytes) -> None:
+    assert eos.cloudevent()(structured(EVENT, kind=kind)) is None
+    in_binary_mode = record(("content-type", kind), *BINARY, value=b"{}")
+    assert eos.cloudevent()(in_binary_mode) == "/shop/grün\x001".encode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b'{"id": "1"}',
+        b'{"source": "s"}',
+        b'{"source": "", "id": "1"}',
+        b'{"source": "s", "id": null}',
+        b'{"source": {"a": 1}, "id": "1"}',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_event_has_no_key(value: bytes | None) -> None:
+    assert eos.cloudevent()(record(STRUCTURED, value=value)) is None
+
+
+def test_an_event_above_the_limit_is_not_parsed() -> None:
+    event = structured(EVENT)
+    size = len(event.value or b"")
+    assert eos.cloudevent(max_bytes=size)(event) is not None
+    assert eos.cloudevent(max_bytes=size - 1)(event) is None
+
+
+# --- a place in a JSON payload -----------------------------------------------------------------
+
+DOCUMENT = {
+    "order": {"id": "o-1", "n": 12345678901234567890, "price": 1.10},
+    "items": [{"id": "i-0"}, {"id": "i-1"}],
+    "a name": "blank",
+    "a.b": "dot",
+    "grün": "ß",
+    "flag": True,
+    "nothing": None,
+    "text": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("order.id", b"o-1"),
+        ("$.order.id", b"o-1"),
+        ("$['order']['id']", b"o-1"),
+        ('order["id"]', b"o-1"),
+        ("items[1].id", b"i-1"),
+        ("$.items[0].id", b"i-0"),
+        ("['a name']", b"blank"),
+        ("$['a.b']", b"dot"),
+        ("grün", "ß".encode()),
+        ("order.n", b"12345678901234567890"),
+        ("order.price", b"1.1"),
+        ("items[2].id", None),
+        ("items.id", None),
+        ("order[0]", None),
+        ("order", None),
+        ("items", None),
+        ("flag", None),
+        ("nothing", None),
+        ("missing.id", None),
+    ],
+)
+def test_the_key_stands_in_one_place_of_the_payload(path: str, expected: bytes | None) -> None:
+    assert eos.json_path(path)(record(value=json.dumps(DOCUMENT).encode())) == expected
+
+
+def test_the_payload_may_be_a_list() -> None:
+    assert eos.json_path("$[1]")(record(value=b'["a", "b"]')) == b"b"
+    assert eos.json_path("[0]")(record(value=b'["a", "b"]')) == b"a"
+
+
+def test_a_number_is_the_key_as_it_is_written() -> None:
+    digits = "9" * 5_000  # more than Python makes an int of
+    for number in ("1.10", "1e3", digits):
+        assert eos.json_path("n")(record(value=f'{{"n": {number}}}'.encode())) == number.encode()
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"{", b"no json", b"\xff", b'{"n": NaN}', b"[" * 100_000, b'"n"']
+)
+def test_a_payload_that_is_no_document_has_no_key(value: bytes | None) -> None:
+    assert eos.json_path("n")(record(value=value)) is None
+
+
+def test_half_a_character_is_a_key_too() -> None:
+    assert eos.json_path("n")(record(value=rb'{"n": "\ud800"}'))
+
+
+def test_a_document_above_the_limit_is_not_parsed() -> None:
+    key = eos.json_path("n")
+    padding = b" " * (1_048_576 - len(b'{"n":"1"}'))
+    assert key(record(value=b'{"n":"1"}' + padding)) == b"1"
+    assert key(record(value=b'{"n":"1"} ' + padding)) is None
+    assert eos.json_path("n", max_bytes=4)(record(value=b'{"n":"1"}')) is None
+
+
+@pytest.mark.parametrize(
+    "path", ["", "$", ".", ".a", "$a", "a.", "a..b", "a[", "a[]", "a[-1]", "a[*]", "a b", "$..a"]
+)
+def test_what_is_no_path_is_refused_where_it_is_written(path: str) -> None:
+    with pytest.raises(ConfigError, match="json_path"):
+        eos.json_path(path)
+
+
+# --- a hash of the payload ----------------------------------------------------------------------
+
+
+def test_equal_payloads_have_equal_keys() -> None:
+    key = eos.payload_hash()
+    assert key(record(value=b"a")) == key(record(value=b"a")) != key(record(value=b"b"))
+    assert len(key(record(value=b"\xff" * 1_000_000)) or b"") == 32
+
+
+@pytest.mark.parametrize("value", [None, b""])
+def test_records_without_a_payload_are_not_copies_of_one_another(value: bytes | None) -> None:
+    assert eos.payload_hash()(record(value=value)) is None

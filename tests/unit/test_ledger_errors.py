@@ -1,3 +1,5 @@
+import traceback
+
 import pytest
 from redis import exceptions
 
@@ -45,6 +47,27 @@ def test_what_the_client_raises_says_what_to_do(
     assert type(error) is meaning
     assert advice in str(error)
     assert str(raised) in str(error)
+
+
+def test_a_password_is_left_out_wherever_it_turns_up() -> None:
+    for text in (
+        "unknown command 'AUTH', with args beginning with: 'me' 's3cret' ",
+        f"unknown command `AUTH`, with args beginning with: `me`, `{'s3cret' * 30}",
+        "a proxy of somebody's: s3cret is wrong",
+    ):
+        for secret in ("s3cret", "s3cret" * 30):
+            error = exceptions.ResponseError(text)
+            with pytest.raises(FatalError, match="nobody expects") as told, translated(secret):
+                raise error
+            if secret in text:
+                assert secret not in "".join(traceback.format_exception(told.value))
+        assert "args" not in str(told.value)
+
+
+def test_a_code_is_understood_though_the_text_is_cut() -> None:
+    error = translate(exceptions.ResponseError("NOAUTH NOAUTH"), "NOAUTH")
+    assert "check user and password" in str(error)
+    assert "NOAUTH" not in str(error)
 
 
 def test_who_waits_is_told_for_whom() -> None:

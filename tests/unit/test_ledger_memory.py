@@ -9,11 +9,11 @@ SHARD = Shard("ns", "group", "topic")
 def opened(ledger: MemoryLedger) -> None:
     recovery = ledger.lock(SHARD, "worker", 10)
     assert recovery
-    assert ledger.open(SHARD, recovery, {0: 0})
+    assert ledger.open(SHARD, recovery, {0: 0}, {})
 
 
 def claim(ledger: MemoryLedger, offset: int, key: bytes) -> list[Verdict] | None:
-    claims = Claims(0, 2**52, 0, offset, offset + 1, [offset], [key.ljust(12)], [1], [1000])
+    claims = Claims(0, 2**52, 0, offset, offset + 1, 0, [offset], [key.ljust(12)], [1], [1000])
     answer = ledger.claim(SHARD, [claims])
     return answer.verdicts if isinstance(answer, Claimed) else None
 

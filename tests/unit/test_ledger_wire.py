@@ -15,12 +15,12 @@ GENERATION = 10
 
 def claims_at(times: list[int]) -> Claims:
     n = len(times)
-    return Claims(3, 5, 0, 0, n, list(range(n)), [b"k" * 12] * n, [1] * n, times)
+    return Claims(3, 5, 0, 0, n, 0, list(range(n)), [b"k" * 12] * n, [1] * n, times)
 
 
 def runs_of(packed: bytes) -> list[tuple[int, int]]:
-    _, _, _, _, _, runs, _ = struct.unpack_from(">HQQQQHI", packed)
-    return [struct.unpack_from(">IQ", packed, 40 + 12 * i) for i in range(runs)]
+    *_, runs, _ = struct.unpack_from(">HQQQQQHI", packed)
+    return [struct.unpack_from(">IQ", packed, 48 + 12 * i) for i in range(runs)]
 
 
 @given(st.lists(st.integers(-20, 100), max_size=30), st.integers(0, 100), st.integers(0, 120))

@@ -14,7 +14,8 @@ from eos import build
 from eos.build import Ports
 from eos.consume import step as consume
 from eos.core.errors import AbortableError, FatalError, FencedError, RetriableError
-from eos.core.events import Aborted, Assigned, Claimed, Committed, Event, Recovered, Waiting
+from eos.core.events import Aborted, Assigned, Committed, Event, Recovered, Waiting
+from eos.core.frontier import Frontier
 from eos.core.record import Message, Record, Send
 from eos.core.rules import Verdict
 from eos.core.settings import Settings
@@ -123,9 +124,9 @@ def test_copies_are_suppressed_on_the_same_and_on_another_partition() -> None:
     bench.send("a", "b", "a'")
     bench.send("b'", "c", partition=1)
     assert sorted(bench.run()) == [b"a", b"b", b"c"]
-    claimed = bench.saw(Claimed)
-    assert sum(event.verdicts.get(Verdict.DUPLICATE, 0) for event in claimed) == 2
-    assert sum(event.same_partition for event in claimed) == 1
+    tallies = [tally for event in bench.saw(Committed) for tally in event.tallies]
+    assert sum(tally.verdicts.get(Verdict.DUPLICATE, 0) for tally in tallies) == 2
+    assert sum(tally.same_partition for tally in tallies) == 1
 
 
 def test_a_second_run_begins_where_the_first_has_settled() -> None:
@@ -346,7 +347,7 @@ def test_what_stops_the_line_settles_nothing_and_leaves_the_group(error: Excepti
     with pytest.raises(type(error)):
         bench.run(wrap=wrap)
     assert bench.sent() == []
-    assert bench.kafka.committed == {}
+    assert bench.kafka.committed == {("in", 0): Frontier(0)}
     # A later worker has the partition, and nothing is left open that it would wait for.
     assert bench.run(slot="later") == [b"a"]
 
@@ -362,7 +363,7 @@ def test_stopping_settles_what_is_handled() -> None:
 
     bench.line(handler).run(lambda: len(handled) == 2)
     assert bench.sent() == [b"a", b"b"]
-    assert bench.kafka.committed == {("in", 0): 2}
+    assert bench.kafka.committed == {("in", 0): Frontier(2)}
 
 
 def test_batches_gather_in_one_transaction_until_the_interval_is_over() -> None:
@@ -375,7 +376,8 @@ def test_batches_gather_in_one_transaction_until_the_interval_is_over() -> None:
         return Send(record.value)
 
     bench.line(handler).run(lambda: len(handled) == 3)
-    assert [event.records for event in bench.saw(Committed)] == [3]
+    (committed,) = bench.saw(Committed)
+    assert sum(tally.verdicts[Verdict.FRESH] for tally in committed.tallies) == 3
 
 
 def test_a_ledger_that_is_away_pauses_the_line_and_loses_nothing() -> None:

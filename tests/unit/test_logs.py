@@ -15,12 +15,16 @@ from eos.core.events import (
     ProducerRecreated,
     Recovered,
     Retried,
+    Settled,
+    Tally,
     Waiting,
 )
 from eos.core.rules import Verdict
 from eos.observe.logs import Logs, configure, say
 
-BATCH = Claimed("orders", {Verdict.FRESH: 5}, 0, 0)
+TALLY = Tally("orders", {Verdict.FRESH: 5, Verdict.DUPLICATE: 1}, 0)
+BATCH = Claimed([TALLY], "orders", unkeyed=0)
+LETTER = DeadLettered("orders", "handler_failed", "id/0/7")
 
 
 class Clock:
@@ -54,19 +58,27 @@ def root() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("event", "level", "logger", "line"),
     [
-        (BATCH, "DEBUG", "eos.claim", "claimed group=billing topic=orders fresh=5"),
+        (BATCH, "DEBUG", "eos.claim", "claimed group=billing topics=orders fresh=5 duplicate=1"),
         (Committing(5), "DEBUG", "eos.settle", "committing group=billing records=5"),
         (
-            Committed(5, 4, 0.0123),
+            Committed([TALLY, Tally("bills", {Verdict.FRESH: 2}, 0)], [], 4, 0.0123),
             "DEBUG",
             "eos.settle",
-            "committed group=billing records=5 outputs=4 seconds=0.012",
+            "committed group=billing topics=bills,orders fresh=7 duplicate=1 outputs=4 "
+            "seconds=0.012",
         ),
         (
-            Committed(5, 4, 2, resolved=True),
+            Committed([TALLY], [], 4, 2, resolved=True),
             "INFO",
             "eos.settle",
-            "committed, as the offsets tell group=billing records=5 outputs=4 seconds=2",
+            "committed, as the offsets tell group=billing topics=orders fresh=5 duplicate=1 "
+            "outputs=4 seconds=2",
+        ),
+        (
+            Settled([TALLY]),
+            "DEBUG",
+            "eos.settle",
+            "settled group=billing topics=orders fresh=5 duplicate=1",
         ),
         (
             Aborted("rebalance", 5),
@@ -85,12 +97,6 @@ def root() -> Iterator[None]:
             "WARNING",
             "eos.handle",
             "handler failed, trying again group=billing topic=orders attempt=2 error=ValueError",
-        ),
-        (
-            DeadLettered("orders", "handler", "id/0/7"),
-            "WARNING",
-            "eos.handle",
-            "dead-lettered group=billing topic=orders reason=handler position=id/0/7",
         ),
         (
             Assigned((("orders", 0), ("orders", 1))),
@@ -125,6 +131,19 @@ def test_an_event_is_one_line(
     assert [(r.levelname, r.name, r.getMessage()) for r in caplog.records] == [
         (level, logger, line)
     ]
+
+
+def test_a_dead_letter_is_logged_with_the_transaction_that_publishes_it(
+    logs: Logs, caplog: pytest.LogCaptureFixture
+) -> None:
+    logs(Committed([TALLY], [LETTER], 4, 0.1))
+    letter, commit = caplog.records
+    assert (letter.levelname, letter.name, letter.getMessage()) == (
+        "WARNING",
+        "eos.handle",
+        "dead-lettered group=billing topic=orders reason=handler_failed position=id/0/7",
+    )
+    assert commit.name == "eos.settle"
 
 
 def test_a_wait_is_logged_when_it_begins_and_when_it_ends(

@@ -3,6 +3,7 @@
 import pytest
 
 from eos.core.errors import AbortableError, FatalError, FencedError, RetriableError
+from eos.core.frontier import Frontier
 from eos.core.ports import Log, Reader, Topics, Transactions
 from eos.stores.memory.ledger import MemoryLedger
 from eos.testing.memory import (
@@ -23,7 +24,7 @@ def kafka() -> MemoryKafka:
 
 def member(kafka: MemoryKafka) -> MemoryReader:
     reader = MemoryReader(kafka)
-    reader.subscribe(["in"])
+    reader.subscribe(["in"], lambda _: None)
     reader.poll(1, 0)
     return reader
 
@@ -46,20 +47,20 @@ def test_they_are_the_ports_of_a_line(kafka: MemoryKafka) -> None:
 def test_a_transaction_is_seen_as_a_whole_or_not_at_all(kafka: MemoryKafka) -> None:
     reader, transactions = member(kafka), begun(kafka)
     transactions.produce("out", b"v", None, [])
-    transactions.send_offsets({P0: 1}, reader.group_metadata())
+    transactions.send_offsets({P0: Frontier(1)}, reader.group_metadata())
     assert kafka.messages("out") == []
     with pytest.raises(RetriableError):
         reader.frontiers([P0])
     assert reader.frontiers([P1]) == {P1: None}
     assert transactions.commit()
     assert [m.value() for m in kafka.messages("out")] == [b"v"]
-    assert reader.frontiers([P0]) == {P0: 1}
+    assert reader.frontiers([P0]) == {P0: Frontier(1)}
 
 
 def test_what_is_aborted_was_never_there(kafka: MemoryKafka) -> None:
     reader, transactions = member(kafka), begun(kafka)
     transactions.produce("out", b"v", None, [])
-    transactions.send_offsets({P0: 1}, reader.group_metadata())
+    transactions.send_offsets({P0: Frontier(1)}, reader.group_metadata())
     transactions.abort()
     transactions.begin()
     assert transactions.commit()
@@ -69,7 +70,7 @@ def test_what_is_aborted_was_never_there(kafka: MemoryKafka) -> None:
 
 def test_a_second_producer_under_one_id_ends_and_fences_the_first(kafka: MemoryKafka) -> None:
     reader, first = member(kafka), begun(kafka)
-    first.send_offsets({P0: 1}, reader.group_metadata())
+    first.send_offsets({P0: Frontier(1)}, reader.group_metadata())
     begun(kafka)
     assert reader.frontiers([P0]) == {P0: None}
     with pytest.raises(FencedError):
@@ -81,7 +82,7 @@ def test_a_commit_whose_outcome_is_unknown_is_final_after_the_next_start(
     kafka: MemoryKafka,
 ) -> None:
     reader, transactions = member(kafka), begun(kafka)
-    transactions.send_offsets({P0: 1}, reader.group_metadata())
+    transactions.send_offsets({P0: Frontier(1)}, reader.group_metadata())
     transactions.settle_unknown()
     assert reader.frontiers([P0]) == {P0: None}
 
@@ -91,7 +92,7 @@ def test_offsets_of_an_older_generation_are_refused(kafka: MemoryKafka) -> None:
     membership = zombie.group_metadata()
     member(kafka)
     with pytest.raises(AbortableError):
-        transactions.send_offsets({P0: 1}, membership)
+        transactions.send_offsets({P0: Frontier(1)}, membership)
 
 
 def test_members_share_the_partitions_and_learn_of_it_when_they_poll(kafka: MemoryKafka) -> None:
@@ -170,3 +171,70 @@ def test_a_group_without_members_has_settled_nothing(kafka: MemoryKafka) -> None
     kafka.send("in", b"v")
     assert not kafka.settled()
     reader.close()
+
+
+def test_a_topic_that_is_not_named_is_there_if_others_are_allowed() -> None:
+    kafka = MemoryKafka({"in": 1}, others=2)
+    kafka.send("new", b"v", partition=1)
+    assert [m.partition() for m in kafka.messages("new")] == [1]
+    assert kafka.topics == ["in", "new"]
+
+
+def test_records_of_one_key_stand_on_one_partition_unless_one_is_named() -> None:
+    kafka = MemoryKafka({"in": 8})
+    for key in (b"a", b"b", b"c", None):
+        for _ in range(3):
+            kafka.send("in", b"v", key=key)
+    places = {(m.key(), m.partition()) for m in kafka.messages("in")}
+    assert len(places) == 4
+    assert len({partition for _, partition in places}) > 1
+    assert (None, 0) in places
+
+
+def test_time_stamps_are_those_of_its_clock() -> None:
+    kafka = MemoryKafka({"in": 1}, clock=lambda: 7.5)
+    kafka.send("in", b"v")
+    assert [m.timestamp() for m in kafka.messages("in")] == [(1, 7500)]
+    assert MemoryLog(kafka).log_time("in", {0: 1}) == 7
+
+
+def test_a_transaction_that_was_open_for_too_long_is_over_and_the_next_one_is_not(
+    kafka: MemoryKafka,
+) -> None:
+    reader, transactions = member(kafka), begun(kafka)
+    transactions.send_offsets({P0: Frontier(1)}, reader.group_metadata())
+    kafka.expire("id")
+    assert reader.frontiers([P0]) == {P0: None}
+    with pytest.raises(AbortableError, match="open for too long"):
+        transactions.commit()
+    transactions.abort()
+    transactions.begin()
+    transactions.produce("out", b"v", None, [])
+    kafka.expire("nobody's")
+    assert transactions.commit()
+    assert [m.value() for m in kafka.messages("out")] == [b"v"]
+
+
+def test_what_is_no_partition_is_refused(kafka: MemoryKafka) -> None:
+    with pytest.raises(FatalError, match="no partition"):
+        kafka.send("in", b"v", partition=2)
+
+
+def test_partitions_that_are_given_back_are_told_before_they_are_gone(kafka: MemoryKafka) -> None:
+    told: list[set[tuple[str, int]]] = []
+    reader = MemoryReader(kafka)
+    reader.subscribe(["in"], lambda given: told.append(set(given) & reader.assigned().keys()))
+    reader.poll(1, 0)
+    member(kafka)
+    reader.poll(1, 0)
+    assert len(told) == 1
+    assert len(told[0]) == 1
+
+
+def test_offsets_are_committed_by_members_of_the_group_alone(kafka: MemoryKafka) -> None:
+    zombie = member(kafka)
+    zombie.commit({P0: Frontier(1)}, wait=True)
+    member(kafka)
+    with pytest.raises(AbortableError):
+        zombie.commit({P0: Frontier(2)}, wait=True)
+    assert kafka.committed == {P0: Frontier(1)}

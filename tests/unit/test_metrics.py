@@ -15,6 +15,8 @@ from eos.core.events import (
     ProducerRecreated,
     Recovered,
     Retried,
+    Settled,
+    Tally,
     Waiting,
 )
 from eos.core.rules import Verdict
@@ -23,7 +25,7 @@ from eos.observe.metrics import Metrics
 
 Value = Callable[..., float | None]
 
-BATCH = Claimed(
+TALLY = Tally(
     topic="orders",
     verdicts={
         Verdict.FRESH: 5,
@@ -33,9 +35,16 @@ BATCH = Claimed(
         Verdict.SETTLED: 2,
     },
     same_partition=2,
-    unkeyed=4,
 )
+BATCH = Claimed([TALLY], "orders", unkeyed=4)
 RECORDS = 12
+LETTER = DeadLettered("orders", "handler_failed", "id/0/7")
+
+
+def committed(
+    batches: int = 1, *, letters: tuple[DeadLettered, ...] = (), seconds: float = 0.02, **more: bool
+) -> Committed:
+    return Committed([TALLY] * batches, letters, 6 * batches, seconds, **more)
 
 
 @pytest.fixture
@@ -74,7 +83,7 @@ def test_duplicates_count_as_suppressed_once_their_transaction_is_committed(
     name = "eos_duplicates_suppressed_total"
     tell(metrics, BATCH, Committing(RECORDS))
     assert value(name, topic="orders", cause="redelivery") == 0
-    tell(metrics, Committed(RECORDS, 6, 0.02))
+    tell(metrics, committed())
     assert value(name, topic="orders", cause="redelivery") == 2
     assert value(name, topic="orders", cause="resend_same_partition") == 2
     assert value(name, topic="orders", cause="resend_other_partition") == 1
@@ -83,18 +92,18 @@ def test_duplicates_count_as_suppressed_once_their_transaction_is_committed(
 def test_duplicates_of_an_aborted_transaction_are_not_counted_twice(
     metrics: Metrics, value: Value
 ) -> None:
-    abort = Aborted("transaction", RECORDS)
+    abort = Aborted("transaction", RECORDS, committing=True)
     tell(metrics, BATCH, Committing(RECORDS), abort)
-    tell(metrics, BATCH, Committing(RECORDS), Committed(RECORDS, 6, 0.02))
+    tell(metrics, BATCH, Committing(RECORDS), committed())
     assert value("eos_duplicates_suppressed_total", topic="orders", cause="redelivery") == 2
 
 
-def test_dead_letters_of_an_aborted_transaction_are_not_counted(
+def test_dead_letters_are_counted_with_the_transaction_that_publishes_them(
     metrics: Metrics, value: Value
 ) -> None:
-    letter = DeadLettered("orders", "handler_failed", "id/0/7")
-    tell(metrics, BATCH, letter, Committing(RECORDS), Aborted("transaction", RECORDS))
-    tell(metrics, BATCH, letter, Committing(RECORDS), Committed(RECORDS, 6, 0.02))
+    tell(metrics, BATCH, Committing(RECORDS), Aborted("transaction", RECORDS, committing=True))
+    assert not value("eos_dead_letters_total", topic="orders", reason="handler_failed")
+    tell(metrics, BATCH, Committing(RECORDS), committed(letters=(LETTER,)))
     assert value("eos_dead_letters_total", topic="orders", reason="handler_failed") == 1
 
 
@@ -104,7 +113,7 @@ def test_all_that_is_claimed_is_held_until_it_is_settled(metrics: Metrics, value
     assert value("eos_in_flight_records") == 2 * RECORDS
     tell(metrics, Committing(2 * RECORDS))
     assert value("eos_committing") == 1
-    tell(metrics, Committed(2 * RECORDS, 12, 0.02))
+    tell(metrics, committed(2))
     assert value("eos_in_flight_records") == 0
     assert value("eos_committing") == 0
 
@@ -115,11 +124,14 @@ def test_records_claimed_are_settled_given_back_or_in_flight(
     def total(name: str) -> float:
         return sum(s.value for m in registry.collect() for s in m.samples if s.name == name)
 
+    half = Tally("orders", {Verdict.FRESH: 4, Verdict.DUPLICATE: 2}, 1)
     history: list[Event] = [
-        *(BATCH, BATCH, Committing(24), Committed(24, 12, 0.02)),
+        *(BATCH, BATCH, Committing(24), committed(2)),
         *(BATCH, Aborted("rebalance", 12)),
-        *(BATCH, Committing(12), Aborted("transaction", 12)),
-        *(BATCH, Committing(12), Committed(12, 6, 0.2, resolved=True)),
+        *(BATCH, Committing(12), Aborted("transaction", 12, committing=True)),
+        *(BATCH, Committing(12), committed(resolved=True)),
+        *(BATCH, Settled([TALLY])),
+        *(BATCH, Retried("orders", 1, "ValueError", given_back=6), Settled([half])),
         BATCH,
     ]
     for event in history:
@@ -129,18 +141,42 @@ def test_records_claimed_are_settled_given_back_or_in_flight(
             + total("eos_records_given_back_total")
             + total("eos_in_flight_records")
         )
-        assert total("eos_records_settled_total") == total("eos_transaction_records_sum")
+
+
+def test_what_a_failed_handler_gives_back_is_no_longer_held(metrics: Metrics, value: Value) -> None:
+    tell(metrics, BATCH, Retried("orders", 1, "ValueError", given_back=7))
+    assert value("eos_in_flight_records") == RECORDS - 7
+    assert value("eos_records_given_back_total") == 7
+    assert value("eos_handler_retries_total", topic="orders") == 1
+
+
+def test_what_settles_without_a_transaction_is_settled_and_no_transaction(
+    metrics: Metrics, value: Value
+) -> None:
+    tell(metrics, BATCH, Settled([TALLY]))
+    assert value("eos_records_settled_total", topic="orders", verdict="fresh") == 5
+    assert value("eos_duplicates_suppressed_total", topic="orders", cause="redelivery") == 2
+    assert value("eos_in_flight_records") == 0
+    assert value("eos_transactions_total", outcome="committed") == 0
+    assert value("eos_transaction_records_count") == 0
+
+
+def test_what_is_in_doubt_or_unchecked_is_counted(metrics: Metrics, value: Value) -> None:
+    tell(metrics, Claimed([TALLY], "orders", unkeyed=0, in_doubt=3, unchecked=12))
+    assert value("eos_records_in_doubt_total", topic="orders") == 3
+    assert value("eos_records_unchecked_total", topic="orders") == 12
 
 
 def test_a_transaction_is_counted_by_its_outcome(metrics: Metrics, value: Value) -> None:
-    tell(metrics, BATCH, Committing(12), Committed(12, 6, 0.02))
-    tell(metrics, BATCH, Committing(12), Committed(12, 6, 3.0, resolved=True))
-    tell(metrics, BATCH, Committing(12), Aborted("ledger_resealed", 12))
+    tell(metrics, BATCH, Committing(12), committed())
+    tell(metrics, BATCH, Committing(12), committed(seconds=3.0, resolved=True))
+    tell(metrics, BATCH, Committing(12), Aborted("ledger_resealed", 12, committing=True))
     for outcome in ("committed", "resolved", "aborted"):
         assert value("eos_transactions_total", outcome=outcome) == 1
     assert value("eos_outputs_total") == 12
     assert value("eos_transaction_duration_seconds_sum") == pytest.approx(3.02)
     assert value("eos_transaction_records_count") == 2
+    assert value("eos_transaction_records_sum") == 24
 
 
 def test_work_given_up_before_a_transaction_began_is_no_aborted_transaction(

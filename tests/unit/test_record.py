@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from eos.core.errors import HandlerError
-from eos.core.record import Position, Record, Send, Shard
+from eos.core.record import Position, Record, Send, Shard, as_bytes
 
 
 def record(**changes: Any) -> Record:
@@ -41,15 +41,23 @@ def test_a_new_record_is_at_its_first_attempt_and_not_in_doubt() -> None:
 
 
 def test_text_is_sent_as_utf_8() -> None:
-    send = Send("grün", key="ß", headers={"h": "ö"})
-    assert (send.value, send.key) == ("grün".encode(), "ß".encode())
+    send = Send("v", key="ß", headers={"h": "ö"})
+    assert send.key == "ß".encode()
     assert send.headers == [("h", "ö".encode())]
+    assert as_bytes("grün", "value") == "grün".encode()
 
 
 def test_bytes_and_tombstones_are_sent_as_they_are() -> None:
-    assert Send(b"\xff\x00").value == b"\xff\x00"
-    assert Send(None).value is None
-    assert Send(b"").value == b""
+    for value in (b"\xff\x00", b"", None):
+        assert Send(value).value == value
+        assert as_bytes(value, "value") == value
+
+
+@pytest.mark.parametrize("value", [5, {"a": 1}, ["a"], bytearray(b"v"), "\ud800"], ids=repr)
+def test_a_value_is_whatever_the_step_can_encode_and_else_no_payload(value: Any) -> None:
+    assert Send(value).value is value
+    with pytest.raises(HandlerError, match="value of a Send"):
+        as_bytes(value, "value")
 
 
 def test_headers_keep_their_order_and_may_repeat() -> None:
@@ -61,11 +69,8 @@ def test_headers_keep_their_order_and_may_repeat() -> None:
 
 
 WRONG: list[dict[str, Any]] = [
-    {"value": 5},
-    {"value": {"a": 1}},
-    {"value": ["a"]},
-    {"value": bytearray(b"v")},
     {"value": "v", "key": 5},
+    {"value": "v", "key": "\ud800"},
     {"value": "v", "key": ("k",)},
     {"value": "v", "headers": {"n": 5}},
     {"value": "v", "headers": {"\ud800": "v"}},

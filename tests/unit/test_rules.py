@@ -60,6 +60,26 @@ def test_a_batch_is_admitted_by_seal_then_epoch_then_place(
 
 
 @pytest.mark.parametrize(
+    ("verdict", "offset", "hearsay", "expected"),
+    [
+        pytest.param(Verdict.AGAIN, 7, False, False, id="did not begin"),
+        pytest.param(Verdict.FRESH, 6, False, True, id="may have begun, and the claim was lost"),
+        pytest.param(Verdict.AGAIN, 6, False, True, id="may have begun"),
+        pytest.param(Verdict.SETTLED, 6, True, False, id="is settled"),
+        pytest.param(Verdict.DUPLICATE, 6, False, False, id="its owner is known"),
+        pytest.param(Verdict.DUPLICATE, 6, True, True, id="its owner may have been suppressed"),
+        pytest.param(Verdict.CONFLICT, 6, True, True, id="its owner, a conflict, is hearsay"),
+        pytest.param(Verdict.DUPLICATE, 7, True, False, id="is a copy, and did not begin"),
+    ],
+)
+def test_what_may_have_begun_is_in_doubt_unless_it_is_known_to_be_settled(
+    verdict: Verdict, offset: int, *, hearsay: bool, expected: bool
+) -> None:
+    found = rules.in_doubt(verdict=verdict, offset=offset, begun=7, hearsay=hearsay)
+    assert found is expected
+
+
+@pytest.mark.parametrize(
     ("last", "now", "expected"),
     [(0, 100, 100), (99, 100, 100), (100, 100, 101), (500, 100, 501)],
 )
@@ -97,6 +117,22 @@ def test_recovery_gives_a_key_to_a_settled_position_unless_it_was_suppressed_or_
     owner: Owner | None, *, audited: bool, expected: bool
 ) -> None:
     assert rules.reasserts(audited=audited, owner=owner) is expected
+
+
+@pytest.mark.parametrize(
+    ("audited", "owner", "expected"),
+    [
+        pytest.param(False, None, SELF, id="handled, and nobody owns the key"),
+        pytest.param(False, COPY, SELF, id="handled: a fact, whatever the ledger says"),
+        pytest.param(True, None, None, id="suppressed, and nobody owns the key"),
+        pytest.param(True, COPY, COPY, id="suppressed in favour of the owner"),
+        pytest.param(True, SELF, None, id="suppressed, and yet the owner: void"),
+    ],
+)
+def test_what_the_log_settled_overrules_what_the_ledger_remembers(
+    owner: Owner | None, expected: Owner | None, *, audited: bool
+) -> None:
+    assert rules.restored(settled=SELF, audited=audited, owner=owner) == expected
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,14 @@ def test_three_settings_are_enough() -> None:
         ("group", "x" * 101),
         ("namespace", "a/b"),
         ("instance", ""),
-        ("brokers", ""),
         ("brokers", "localhost"),
         ("brokers", "a:1,b"),
-        ("ledger", ""),
         ("ledger", "postgres://x"),
         ("missing_key", "drop"),
         ("conflict", "drop"),
         ("scope", "galaxy"),
+        ("ledger_down", "ignore"),
+        ("in_doubt", "drop"),
         ("key", "order-id"),
         ("window", "1s"),
         ("window", "soon"),
@@ -125,15 +125,41 @@ def test_harmless_kafka_settings_pass_whatever_their_type() -> None:
 
 
 def test_all_faults_are_told_at_once() -> None:
-    found = faults(group="", brokers="", ledger="", conflict="drop", retries=-1, kafka={"acks": 0})
+    found = faults(
+        group="", brokers="x", ledger="x", conflict="drop", retries=-1, kafka={"acks": 0}
+    )
     for name in ("group", "brokers", "ledger", "conflict", "retries", "acks"):
         assert any(name in fault for fault in found), name
 
 
 def test_faults_of_type_and_of_value_are_told_together() -> None:
-    found = faults(group=5, ledger="", retries=-1)
+    found = faults(group=5, ledger="x", retries=-1)
     for name in ("group", "ledger", "retries"):
         assert any(fault.startswith(name) for fault in found), name
+
+
+def test_an_address_may_be_missing_until_a_server_is_needed() -> None:
+    settings = Settings(group="g")
+    with pytest.raises(ConfigError) as caught:
+        settings.check_servers()
+    brokers, ledger = caught.value.faults
+    assert brokers.startswith("brokers=''")
+    assert "EOS_BROKERS" in brokers
+    assert ledger.startswith("ledger=''")
+    assert "EOS_LEDGER" in ledger
+    Settings(**GOOD).check_servers()
+
+
+def test_a_wrong_address_is_named_without_the_password_that_it_may_hold() -> None:
+    (fault,) = faults(ledger="postgres://me:secret@host/db")
+    assert "postgres" in fault
+    assert "secret" not in fault
+
+
+def test_a_policy_that_asks_a_function_needs_one() -> None:
+    (fault,) = faults(in_doubt="reconcile")
+    assert fault.startswith("reconcile=None")
+    assert Settings(**GOOD, in_doubt="reconcile", reconcile=lambda _: True).reconcile
 
 
 # --- the app --------------------------------------------------------------------------------
@@ -152,7 +178,7 @@ def app_faults(**settings: Any) -> list[str]:
 
 
 def test_an_unknown_setting_is_named_beside_the_other_faults() -> None:
-    found = app_faults(brokers="", ledger="memory:", retrys=3, retries=-1)
+    found = app_faults(brokers="x", ledger="memory:", retrys=3, retries=-1)
     assert any(fault.startswith("retrys") for fault in found)
     assert any(fault.startswith("retries=-1") for fault in found)
     assert any(fault.startswith("brokers") for fault in found)
@@ -173,9 +199,17 @@ def test_a_wrong_number_in_the_environment_is_told_with_the_other_faults(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("EOS_RETRIES", "many")
-    found = app_faults(brokers="", ledger="")
+    found = app_faults(brokers="x", ledger="memory:")
     assert any("EOS_RETRIES" in fault for fault in found)
     assert any(fault.startswith("brokers") for fault in found)
+
+
+def test_an_app_can_be_imported_without_servers_and_does_not_start_without_them() -> None:
+    app = eos.App(group="g")
+    app.step("orders")(lambda _record: None)
+    assert [step.source for step in app.steps] == ["orders"]
+    with pytest.raises(ConfigError, match="EOS_BROKERS"):
+        app.work()
 
 
 def test_an_app_without_steps_does_not_start() -> None:

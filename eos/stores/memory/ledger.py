@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eos.core import rules
-from eos.core.ports import Assertion, Claimed, Claims, Recovery, Refused, Taken
+from eos.core.ports import Assertion, Claimed, Claims, Known, Mark, Recovery, Refused, Taken
 from eos.core.record import Shard
 from eos.core.rules import Admission, Owner, Verdict
 
@@ -29,6 +29,9 @@ class _State:
     epochs: dict[int, int] = field(default_factory=dict)
     claimed: dict[int, int] = field(default_factory=dict)
     floors: dict[int, int] = field(default_factory=dict)
+    begun: dict[int, int] = field(default_factory=dict)
+    opened: dict[int, int] = field(default_factory=dict)
+    """Plain tier: the log's ends at the last opening; owners below them are hearsay."""
     last: dict[int, int] = field(default_factory=dict)
     passed: dict[int, int] = field(default_factory=dict)
     generations: dict[int, dict[bytes, Owner]] = field(default_factory=dict)
@@ -102,7 +105,12 @@ class MemoryLedger:
             for p in partitions:
                 state.epochs[p] = rules.next_epoch(state.epochs.get(p, 0), now_us)
             return {
-                p: Taken(state.epochs[p], state.claimed.get(p, 0), state.floors.get(p, 0))
+                p: Taken(
+                    state.epochs[p],
+                    state.claimed.get(p, 0),
+                    state.floors.get(p, 0),
+                    state.begun.get(p, 0),
+                )
                 for p in partitions
             }
 
@@ -122,16 +130,51 @@ class MemoryLedger:
                 )
                 if admission is not Admission.OPEN:
                     return Refused(admission, claims.partition)
-            answer = Claimed(state.seal or "", [], {})
-            for claims in batch:
-                self._claim(state, claims, answer)
-            return answer
+            verdicts: list[Verdict] = []
+            owners: dict[int, Owner] = {}
+            known = {c.partition: self._claim(state, c, verdicts, owners) for c in batch}
+            hearsay = frozenset(
+                index
+                for index, owner in owners.items()
+                if owner.offset < state.opened.get(owner.partition, 0)
+            )
+            return Claimed(state.seal or "", verdicts, owners, known, hearsay)
 
     def confirm(self, shard: Shard, seal: str) -> bool:
         """Tell whether the seal is still the one that claims were made under."""
         with self._mutex:
             state = self._state(shard)
             return self._sealed(state) and state.seal == seal
+
+    def begin(self, shard: Shard, seal: str, mark: Mark) -> bool:
+        """Note that the records below the mark may begin."""
+        with self._mutex:
+            state = self._state(shard)
+            if self._admits(state, seal, [mark]) is not Admission.OPEN:
+                return False
+            state.begun[mark.partition] = max(state.begun.get(mark.partition, 0), mark.offset)
+            return True
+
+    def settle(self, shard: Shard, seal: str, marks: Sequence[Mark]) -> Admission:
+        """Move frontiers on, all or none of them; never back."""
+        with self._mutex:
+            state = self._state(shard)
+            admission = self._admits(state, seal, marks)
+            if admission is Admission.OPEN:
+                for p, _, frontier in marks:
+                    state.floors[p] = max(state.floors.get(p, 0), frontier)
+            return admission
+
+    def rewind(self, shard: Shard, marks: Sequence[Mark]) -> bool:
+        """Take floors, and what has begun, back to where a replay begins; never forward."""
+        with self._mutex:
+            state = self._state(shard)
+            if any(epoch < state.epochs.get(p, 0) for p, epoch, _ in marks):
+                return False
+            for p, _, offset in marks:
+                state.floors[p] = min(state.floors.get(p, 0), offset)
+                state.begun[p] = min(state.begun.get(p, 0), offset)
+            return True
 
     def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
         """Take, or hold on to, the recovery lock; None while somebody else holds it."""
@@ -170,7 +213,13 @@ class MemoryLedger:
             state.claimed[p] = max(state.claimed.get(p, 0), assertion.end)
             return True
 
-    def open(self, shard: Shard, recovery: Recovery, frontiers: Mapping[int, int]) -> bool:
+    def open(
+        self,
+        shard: Shard,
+        recovery: Recovery,
+        frontiers: Mapping[int, int],
+        begun: Mapping[int, int],
+    ) -> bool:
         """Seal the shard anew, record the frontiers as floors, and give the lock back."""
         with self._mutex:
             state = self._state(shard)
@@ -178,6 +227,10 @@ class MemoryLedger:
                 return False
             if not self._sealed(state):
                 state.seal = f"{recovery.identity}/{recovery.token}"
+                state.opened = {}
+            for p, end in begun.items():
+                state.begun[p] = max(state.begun.get(p, 0), end)
+                state.opened[p] = max(state.opened.get(p, 0), end)
             for p, frontier in frontiers.items():
                 state.floors[p] = max(state.floors.get(p, 0), frontier)
                 state.claimed[p] = max(state.claimed.get(p, 0), frontier)
@@ -221,12 +274,27 @@ class MemoryLedger:
             and recovery.identity == f"{self._identity}/{lock.stamp}"
         )
 
-    def _claim(self, state: _State, claims: Claims, answer: Claimed) -> None:
+    def _admits(self, state: _State, seal: str, marks: Sequence[Mark]) -> Admission:
+        if not self._sealed(state) or state.seal != seal:
+            return Admission.CLOSED
+        if any(epoch < state.epochs.get(p, 0) for p, epoch, _ in marks):
+            return Admission.FENCED
+        return Admission.OPEN
+
+    def _claim(
+        self,
+        state: _State,
+        claims: Claims,
+        verdicts: list[Verdict],
+        owners: dict[int, Owner],
+    ) -> Known:
         p = claims.partition
         # After a loss nobody is fenced, until the newest epoch is heard of again: remember it.
         state.epochs[p] = max(state.epochs.get(p, 0), claims.epoch)
         state.floors[p] = max(state.floors.get(p, 0), claims.frontier)
         state.claimed[p] = max(state.claimed.get(p, 0), claims.end)
+        known = Known(state.floors[p], state.begun.get(p, 0))
+        state.begun[p] = max(known.begun, claims.begun)
         for offset, digest, fingerprint, stamp in zip(
             claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True
         ):
@@ -243,8 +311,9 @@ class MemoryLedger:
             if verdict is Verdict.FRESH and digest:
                 self._own(state, time_of, digest, Owner(p, offset, fingerprint))
             if owner and verdict in (Verdict.DUPLICATE, Verdict.CONFLICT):
-                answer.owners[len(answer.verdicts)] = owner
-            answer.verdicts.append(verdict)
+                owners[len(verdicts)] = owner
+            verdicts.append(verdict)
+        return known
 
     def _file(self, state: _State, partition: int, stamp: int) -> int:
         last = state.last.get(partition, 0)

@@ -1,5 +1,6 @@
 """The one place where what redis-py raises becomes an error of eos."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -86,11 +87,22 @@ _TABLE: tuple[_Row, ...] = (
 )
 
 
-def translate(error: exceptions.RedisError) -> EosError:
-    """Give the error of eos that says what to do about one of redis-py."""
-    text = str(error)
+# A server that knows no AUTH repeats what came with it.
+_ARGUMENTS = re.compile(r",? with args beginning with:.*", re.DOTALL)
+
+
+def translate(error: exceptions.RedisError, secret: str | None = None) -> EosError:
+    """Give the error of eos that says what to do about one of redis-py.
+
+    Args:
+        error: What redis-py raised.
+        secret: The password, which the text must not show.
+    """
+    text = _ARGUMENTS.sub("", str(error))
+    if secret:
+        text = text.replace(secret, "***")
     for kind, part, meaning, advice in _TABLE:
-        if isinstance(error, kind) and part in text:
+        if isinstance(error, kind) and part in str(error):
             message = f"the ledger's server {advice} ({text})"
             if meaning is RetriableError:
                 return RetriableError(message, on="ledger")
@@ -99,9 +111,11 @@ def translate(error: exceptions.RedisError) -> EosError:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Let no exception of redis-py pass."""
+def translated(secret: str | None = None) -> Iterator[None]:
+    """Let no exception of redis-py pass, nor the password in its text."""
     try:
         yield
     except exceptions.RedisError as error:
-        raise translate(error) from error
+        meaning = translate(error, secret)
+        # A cause is printed with its own text: there is none where something was left out.
+        raise meaning from (error if str(error) in str(meaning) else None)

@@ -1,5 +1,6 @@
 """The ledger on Redis (or Valkey) 6.2 and later: one script call per batch and shard."""
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +11,19 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from eos.core.errors import ConfigError
-from eos.core.ports import Assertion, Claimed, Claims, Recovery, Refused, Taken
+from eos.core.ports import Assertion, Claimed, Claims, Mark, Recovery, Refused, Taken
 from eos.core.record import Shard
 from eos.core.rules import Admission
 from eos.stores.redis import scripts, wire
 from eos.stores.redis.errors import translated
 
 _OLDEST = (6, 2)
-_REFUSALS = {1: Admission.CLOSED, 2: Admission.FENCED, 3: Admission.GAP}
+_URL_ADVICE = (
+    "ledger: its URL cannot be read. Write redis://user:password@host:port/db (the schemes are "
+    "redis and rediss), with %40 for @, %3A for :, %2F for /, %3F for ?, %23 for #, %5B for [ and "
+    "%5D for ] in user and password; what follows a ? are settings that redis-py knows"
+)
+_ADMISSIONS = (Admission.OPEN, Admission.CLOSED, Admission.FENCED, Admission.GAP)
 
 
 class RedisLedger:
@@ -36,7 +42,8 @@ class RedisLedger:
         timeout: How long a connection or an answer may take, in seconds.
 
     Raises:
-        ConfigError: From the first call, if the server is too old or may evict keys.
+        ConfigError: At once, if the URL is none; from the first call, if the server is too old
+            or may evict keys.
         RetriableError: From each call, if the server is away or takes no writes now.
         FatalError: From each call, if the login is refused, or the data are not ours.
     """
@@ -48,18 +55,8 @@ class RedisLedger:
         self._generation = generation or window
         self._checked = False
         self._server = b""
-        try:
-            self._redis: Any = redis.Redis.from_url(
-                url,
-                decode_responses=False,
-                socket_timeout=timeout,
-                socket_connect_timeout=timeout,
-                socket_keepalive=True,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
-        except ValueError as error:
-            raise ConfigError([f"ledger: {error}"]) from error
+        self._redis = _client(url, timeout)
+        self._secret = self._redis.connection_pool.connection_kwargs.get("password")
 
     def check(self) -> None:
         """Refuse a server that cannot be a ledger; the first call and a recovery do so, too.
@@ -67,7 +64,7 @@ class RedisLedger:
         Raises:
             ConfigError: If it is older than 6.2, or may evict keys: that drops claims.
         """
-        with translated():
+        with translated(self._secret):
             server = self._redis.info("server")
             memory = self._redis.info("memory")
         faults = []
@@ -90,7 +87,7 @@ class RedisLedger:
     def take(self, shard: Shard, partitions: Sequence[int]) -> dict[int, Taken]:
         """Take partitions over: bump their epochs. Works on a closed shard too."""
         answer = self._run(scripts.TAKE, shard, str(shard), *partitions)
-        marks = zip(answer[0::3], answer[1::3], answer[2::3], strict=True)
+        marks = zip(answer[0::4], answer[1::4], answer[2::4], answer[3::4], strict=True)
         return {p: Taken(*mark) for p, mark in zip(partitions, marks, strict=True)}
 
     def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
@@ -98,15 +95,32 @@ class RedisLedger:
         packed = wire.pack_claims(batch, self._generation)
         status, *answer = self._run(scripts.CLAIM, shard, packed, self._generation)
         if status:
-            return Refused(_REFUSALS[status], *answer)
-        seal, verdicts, owners = answer
+            return Refused(_ADMISSIONS[status], *answer)
+        seal, verdicts, known, packed, hearsay = answer
+        owners = wire.unpack_owners(verdicts, packed)
         return Claimed(
-            seal.decode(), wire.unpack_verdicts(verdicts), wire.unpack_owners(verdicts, owners)
+            seal.decode(),
+            wire.unpack_verdicts(verdicts),
+            owners,
+            wire.unpack_known(batch, known),
+            wire.unpack_hearsay(owners, hearsay),
         )
 
     def confirm(self, shard: Shard, seal: str) -> bool:
         """Tell whether the seal is still the one that claims were made under."""
         return bool(self._run(scripts.CONFIRM, shard, seal))
+
+    def begin(self, shard: Shard, seal: str, mark: Mark) -> bool:
+        """Note that the records below the mark may begin."""
+        return bool(self._run(scripts.BEGIN, shard, seal, wire.pack_marks([mark])))
+
+    def settle(self, shard: Shard, seal: str, marks: Sequence[Mark]) -> Admission:
+        """Move frontiers on, all or none of them; never back."""
+        return _ADMISSIONS[self._run(scripts.SETTLE, shard, seal, wire.pack_marks(marks))]
+
+    def rewind(self, shard: Shard, marks: Sequence[Mark]) -> bool:
+        """Take floors, and what has begun, back to where a replay begins; never forward."""
+        return bool(self._run(scripts.REWIND, shard, wire.pack_marks(marks)))
 
     def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
         """Take, or hold on to, the recovery lock; None while somebody else holds it."""
@@ -127,10 +141,16 @@ class RedisLedger:
         args = (recovery.identity, recovery.token, packed, self._generation)
         return bool(self._run(scripts.REASSERT, shard, *args))
 
-    def open(self, shard: Shard, recovery: Recovery, frontiers: Mapping[int, int]) -> bool:
+    def open(
+        self,
+        shard: Shard,
+        recovery: Recovery,
+        frontiers: Mapping[int, int],
+        begun: Mapping[int, int],
+    ) -> bool:
         """Seal the shard anew, record the frontiers as floors, and give the lock back."""
-        packed = wire.pack_numbers(frontiers)
-        return bool(self._run(scripts.OPEN, shard, recovery.identity, recovery.token, packed))
+        packed = (wire.pack_numbers(frontiers), wire.pack_numbers(begun))
+        return bool(self._run(scripts.OPEN, shard, recovery.identity, recovery.token, *packed))
 
     def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
         """Tell how far partitions have come in log time, and drop what no window needs."""
@@ -145,9 +165,32 @@ class RedisLedger:
         if not self._checked:
             self.check()
         meta = wire.meta_key(shard)
-        with translated():
+        with translated(self._secret):
             try:
                 return self._redis.evalsha(script.sha, 1, meta, *args)
             except NoScriptError:
                 # The server forgot its scripts (a restart, SCRIPT FLUSH), and so ran nothing.
                 return self._redis.eval(script.source, 1, meta, *args)
+
+
+def _client(url: str, timeout: float) -> Any:
+    """Make the client; no error says anything of what the URL holds."""
+    _, *rest = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)
+    # An @ so late means that the password holds what ends it, and what is left of it would be
+    # taken for the server's address.
+    if "@" not in "".join(rest):
+        with contextlib.suppress(ValueError, TypeError):
+            client = redis.Redis.from_url(
+                url,
+                decode_responses=False,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                socket_keepalive=True,
+                retry=Retry(NoBackoff(), 0),
+                protocol=2,
+            )
+            pool = client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # refuses settings it does not know
+            return client
+    # Not in an except clause: the error of redis-py, which may show a password, is forgotten.
+    raise ConfigError([_URL_ADVICE])

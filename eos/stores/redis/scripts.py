@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib import resources
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Version of the keys and of what they hold; the scripts say it again in prelude.lua."""
 
 
@@ -34,6 +34,9 @@ def _load(*names: str) -> Script:
 TAKE = _load("prelude", "take")
 CLAIM = _load("prelude", "generations", "claim")
 CONFIRM = _load("prelude", "confirm")
+BEGIN = _load("prelude", "marks", "begin")
+SETTLE = _load("prelude", "marks", "settle")
+REWIND = _load("prelude", "marks", "rewind")
 LOCK = _load("prelude", "lock")
 REASSERT = _load("prelude", "generations", "reassert")
 OPEN = _load("prelude", "open")

@@ -1,23 +1,25 @@
 """How batches and answers travel: a whole batch in one argument, packed at C speed.
 
-The layouts are those of claim.lua and open.lua. There is no Python statement per record.
+The layouts are those of claim.lua, marks.lua and open.lua. There is no Python statement per record.
 """
 
 import base64
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, groupby
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, compress, groupby
 
 from eos.core.errors import FatalError
-from eos.core.ports import Assertion, Claims
+from eos.core.ports import Assertion, Claims, Known, Mark
 from eos.core.record import Shard
 from eos.core.rules import Owner, Verdict
 
-_HEAD = struct.Struct(">HQQQQHI")
+_HEAD = struct.Struct(">HQQQQQHI")
 _RUN = struct.Struct(">IQ")
 _RECORD = struct.Struct(">12sQI")
 _NUMBER = struct.Struct(">HQ")
+_MARK = struct.Struct(">HQQ")
+_KNOWN = struct.Struct(">QQ")
 _OWNER = struct.Struct(">QI")
 
 _PARTITION_BITS, _OFFSET_BITS = 16, 48
@@ -50,18 +52,35 @@ def pack_claims(batch: Sequence[Claims], generation: int) -> bytes:
         generation: Length of a generation, in seconds.
     """
     return b"".join(
-        _pack(claims, claims.epoch, claims.frontier, claims.start, generation) for claims in batch
+        _pack(claims, claims.epoch, claims.frontier, claims.start, claims.begun, generation)
+        for claims in batch
     )
 
 
 def pack_assertion(assertion: Assertion, generation: int) -> bytes:
     """Pack a stretch of re-asserted owners; what only claims have is 0."""
-    return _pack(assertion, 0, 0, 0, generation)
+    return _pack(assertion, 0, 0, 0, 0, generation)
 
 
 def pack_numbers(numbers: Mapping[int, int]) -> bytes:
     """Pack an offset or a log time for each partition."""
     return b"".join(_NUMBER.pack(p, max(0, number)) for p, number in numbers.items())
+
+
+def pack_marks(marks: Sequence[Mark]) -> bytes:
+    """Pack marks."""
+    return b"".join(_MARK.pack(*mark) for mark in marks)
+
+
+def unpack_known(batch: Sequence[Claims], packed: bytes) -> dict[int, Known]:
+    """Give what was known of each partition of a batch before it."""
+    known = map(Known._make, _KNOWN.iter_unpack(packed))
+    return dict(zip((claims.partition for claims in batch), known, strict=True))
+
+
+def unpack_hearsay(owners: Iterable[int], flags: bytes) -> frozenset[int]:
+    """Give which of the owners' indices carry the flag."""
+    return frozenset(compress(owners, flags))
 
 
 def unpack_verdicts(packed: bytes) -> list[Verdict]:
@@ -82,7 +101,12 @@ def unpack_owners(verdicts: bytes, packed: bytes) -> dict[int, Owner]:
 
 
 def _pack(
-    claims: Claims | Assertion, epoch: int, frontier: int, start: int, generation: int
+    claims: Claims | Assertion,
+    epoch: int,
+    frontier: int,
+    start: int,
+    begun: int,
+    generation: int,
 ) -> bytes:
     if claims.partition >> _PARTITION_BITS or claims.end > 1 << _OFFSET_BITS:
         raise FatalError(f"partition {claims.partition}, offset {claims.end}: too large a number")
@@ -94,7 +118,8 @@ def _pack(
     )
     if len(claims.times) != count or len(records) != count * _RECORD.size:
         raise ValueError("lists of claims are not of one length")
-    head = _HEAD.pack(claims.partition, epoch, frontier, start, claims.end, len(runs), count)
+    numbers = (epoch, frontier, start, claims.end, begun)
+    head = _HEAD.pack(claims.partition, *numbers, len(runs), count)
     return b"".join((head, *(_RUN.pack(*run) for run in runs), records))
 
 

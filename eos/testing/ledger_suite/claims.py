@@ -104,6 +104,21 @@ def a_record_without_key_is_fresh_each_time(rig: Rig) -> None:
     expect(desk.verdicts(0, 0, Rec(None)), [FRESH], "the first of them again")
 
 
+def records_without_key_may_be_left_out(rig: Rig) -> None:
+    desk = Desk.opened(rig)
+    with_keys = desk.claims(0, 0, Rec("a"), Rec("b"), end=6)
+    with_keys.offsets = [1, 4]
+    without_any = desk.claims(1, 0, end=500)
+    answer = desk.ask(without_any, with_keys)
+    expect((answer.verdicts, answer.owners), ([FRESH, FRESH], {}), "a batch with and one without")
+    taken = desk.take(0, 1)
+    expect((taken[0].claimed, taken[1].claimed), (6, 500), "claimed")
+    want = {0: Owner(0, 1, PAYLOAD), 1: Owner(0, 4, PAYLOAD)}
+    expect(desk.ask(desk.claims(1, 500, Rec("a"), Rec("b"))).owners, want, "the owners")
+    with_keys.epoch, with_keys.frontier = desk.epochs[0], 4
+    expect(desk.ask(with_keys).verdicts, [SETTLED, AGAIN], "around the frontier")
+
+
 def below_the_frontier_is_settled_whatever_else_is_true(rig: Rig) -> None:
     desk = Desk.opened(rig)
     desk.verdicts(0, 0, Rec("a"), Rec("b"), Rec("a"))
@@ -255,6 +270,7 @@ EXERCISES: tuple[Exercise, ...] = (
     a_replay_gives_the_same_verdicts,
     a_copy_is_suppressed_while_its_owner_is_in_flight_and_the_owner_never_is,
     a_record_without_key_is_fresh_each_time,
+    records_without_key_may_be_left_out,
     below_the_frontier_is_settled_whatever_else_is_true,
     the_ledger_keeps_the_highest_frontier_it_was_told,
     owners_are_kept_to_the_last_bit,

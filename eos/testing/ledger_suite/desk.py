@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from eos.core.ports import Assertion, Claimed, Claims, Ledger, Recovery, Refused, Taken
+from eos.core.ports import Assertion, Claimed, Claims, Ledger, Mark, Recovery, Refused, Taken
 from eos.core.record import Shard
 from eos.core.rules import Admission, Verdict
 
@@ -92,9 +92,18 @@ class Desk:
             raise AssertionError("the recovery lock is free, yet it was refused")
         return recovery
 
-    def open(self, frontiers: Mapping[int, int]) -> None:
-        """Recover without anything to read again."""
-        expect(self.ledger.open(self.shard, self.lock(), frontiers), True, "open under a lock")
+    def open(
+        self,
+        frontiers: Mapping[int, int],
+        begun: Mapping[int, int] | None = None,
+        *put_back: Assertion,
+    ) -> None:
+        """Recover, with what there is to put back."""
+        recovery = self.lock()
+        for stretch in put_back:
+            expect(self.ledger.reassert(self.shard, recovery, stretch), True, "re-assert")
+        opened = self.ledger.open(self.shard, recovery, frontiers, begun or {})
+        expect(opened, True, "open under a lock")
 
     def claims(
         self,
@@ -104,6 +113,7 @@ class Desk:
         frontier: int = 0,
         epoch: int | None = None,
         end: int | None = None,
+        begun: int = 0,
     ) -> Claims:
         """Give the claims of records that stand side by side from `start`."""
         return Claims(
@@ -112,6 +122,7 @@ class Desk:
             frontier=frontier,
             start=start,
             end=start + len(records) if end is None else end,
+            begun=begun,
             offsets=list(range(start, start + len(records))),
             digests=[digest(r.key) for r in records],
             fingerprints=[fingerprint(r.payload) for r in records],
@@ -131,6 +142,10 @@ class Desk:
     ) -> list[Verdict]:
         """Claim records of one partition; give their verdicts."""
         return self.ask(self.claims(partition, start, *records, frontier=frontier)).verdicts
+
+    def mark(self, partition: int, offset: int, epoch: int | None = None) -> Mark:
+        """Give a mark under the newest epoch of a partition, or another one."""
+        return Mark(partition, self.epochs[partition] if epoch is None else epoch, offset)
 
     def refused(self, why: Admission, partition: int, *batch: Claims) -> None:
         """Claim a batch that must be refused."""

@@ -100,7 +100,7 @@ def a_shard_that_is_sealed_keeps_its_seal_when_it_is_opened(rig: Rig) -> None:
     desk = Desk.opened(rig)
     seal = desk.ask(desk.claims(0, 0, Rec("a"))).seal
     expect(desk.lock("other").sealed, True, "sealed")
-    expect(desk.ledger.open(desk.shard, desk.lock("other"), {}), True, "open")
+    expect(desk.ledger.open(desk.shard, desk.lock("other"), {}, {}), True, "open")
     expect(desk.ledger.confirm(desk.shard, seal), True, "confirm")
 
 
@@ -109,7 +109,7 @@ def one_worker_at_a_time_recovers(rig: Rig) -> None:
     first = desk.lock("first")
     expect(desk.ledger.lock(desk.shard, "second", 60), None, "the lock for somebody else")
     expect(desk.lock("first").identity, first.identity, "the lock for who holds it")
-    expect(desk.ledger.open(desk.shard, first, {}), True, "open")
+    expect(desk.ledger.open(desk.shard, first, {}, {}), True, "open")
     desk.lock("second")
 
 
@@ -119,7 +119,7 @@ def the_lock_runs_out_and_can_be_prolonged(rig: Rig) -> None:
     desk.lock("first", 0.02)
     time.sleep(0.05)
     desk.lock("second")
-    expect(desk.ledger.open(desk.shard, held, {}), False, "open after the lock ran out")
+    expect(desk.ledger.open(desk.shard, held, {}, {}), False, "open after the lock ran out")
     desk.closed(desk.claims(0, 0, Rec("a")))
 
 
@@ -132,7 +132,7 @@ def without_the_lock_nothing_is_put_back_and_nothing_opened(rig: Rig) -> None:
     ):
         put_back = desk.ledger.reassert(desk.shard, wrong, desk.assertion(0, 0, Rec("a")))
         expect(put_back, False, "re-assert without the lock")
-        expect(desk.ledger.open(desk.shard, wrong, {0: 9}), False, "open without the lock")
+        expect(desk.ledger.open(desk.shard, wrong, {0: 9}, {}), False, "open without the lock")
     desk.open({0: 0, 1: 0})
     desk.take(0, 1)
     expect(desk.take(0)[0].claimed, 0, "claimed")
@@ -145,7 +145,7 @@ def a_recovery_does_not_outlive_the_server_it_ran_against(rig: Rig) -> None:
     rig.restart()
     put_back = desk.ledger.reassert(desk.shard, recovery, desk.assertion(0, 0, Rec("a")))
     expect(put_back, False, "re-assert on another server")
-    expect(desk.ledger.open(desk.shard, recovery, {0: 0}), False, "open on another server")
+    expect(desk.ledger.open(desk.shard, recovery, {0: 0}, {}), False, "open on another server")
     desk.closed(desk.claims(0, 0, Rec("a")))
 
 
@@ -159,7 +159,7 @@ def a_recovery_does_not_outlive_a_loss(rig: Rig) -> None:
     desk.lock()
     put_back = desk.ledger.reassert(desk.shard, recovery, desk.assertion(0, 1, Rec("b")))
     expect(put_back, False, "re-assert after a loss")
-    expect(desk.ledger.open(desk.shard, recovery, {0: 2}), False, "open after a loss")
+    expect(desk.ledger.open(desk.shard, recovery, {0: 2}, {}), False, "open after a loss")
     desk.closed(desk.claims(0, 2, Rec("c")))
 
 
@@ -169,7 +169,7 @@ def owners_that_are_put_back_suppress_copies(rig: Rig) -> None:
     stretch = desk.assertion(0, 0, Rec("a"), Rec(None), Rec("b"), end=4)
     expect(desk.ledger.reassert(desk.shard, recovery, stretch), True, "re-assert")
     expect(dict(desk.lock().claimed), {0: 4}, "claimed after re-asserting")
-    expect(desk.ledger.open(desk.shard, recovery, {0: 2, 1: 0}), True, "open")
+    expect(desk.ledger.open(desk.shard, recovery, {0: 2, 1: 0}, {}), True, "open")
     desk.take(0, 1)
     expect(desk.verdicts(1, 0, Rec("a"), Rec("b")), [DUPLICATE, DUPLICATE], "copies")
     want = [SETTLED, SETTLED, AGAIN]

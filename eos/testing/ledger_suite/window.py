@@ -138,7 +138,7 @@ def what_recovery_puts_back_is_filed_by_its_own_age(rig: Rig) -> None:
     recovery = desk.lock()
     stretch = desk.assertion(0, 0, Rec("old"), Rec("new", time=BASE + GENERATION))
     desk.ledger.reassert(desk.shard, recovery, stretch)
-    desk.ledger.open(desk.shard, recovery, {0: 2, 1: 0})
+    desk.ledger.open(desk.shard, recovery, {0: 2, 1: 0}, {})
     desk.take(0, 1)
     expect(desk.advance({}), 2, "live")
     expect(desk.advance({0: DROPS, 1: DROPS}), 1, "live, when the older may go")

@@ -17,18 +17,18 @@ call('HDEL', meta, 'none')
 local now = tonumber(call('TIME')[1])
 for at = 1, #ARGV[1], 10 do
   local number, told = read('>I2I8', ARGV[1], at)
-  local epoch, claimed, settled_below, last, passed = partition(recall('p' .. number))
+  local p = partition(recall('p' .. number))
   -- A clock that runs ahead would drop everything: clamp what we are told as well.
-  passed = log_time(told, passed, now)
+  p.passed = log_time(told, p.passed, now)
   -- What comes later stands later in the log: never file it under what is gone.
-  remember(number, epoch, claimed, settled_below, max(last, passed), passed)
+  p.last = max(p.last, p.passed)
+  remember(number, p)
 end
 
 local all, dropping = generations((recall('generations'))), recall('dropping') or ''
 local window, lowest = tonumber(ARGV[3]), math.huge
 for number = 0, tonumber(ARGV[2]) - 1 do
-  local _, _, _, _, passed = partition(recall('p' .. number))
-  lowest = min(lowest, passed)
+  lowest = min(lowest, partition(recall('p' .. number)).passed)
 end
 
 local kept = { next_id = all.next_id }

@@ -1,18 +1,21 @@
 -- Ledger.claim: a batch of claims, all or nothing.
 --
 -- ARGV[1]: for each partition, a head, its runs, its records.
---   head: partition, epoch, frontier, start, end, number of runs, number of records
+--   head: partition, epoch, frontier, start, end, begun, number of runs, number of records
 --   run: how many records, the highest time stamp so far: all of one generation
 --   record: digest (12 bytes, zeros for no key), partition (2), offset (6), fingerprint (4)
 -- ARGV[2]: length of a generation in seconds.
--- Gives {0, seal, verdicts, owners} or {1} closed, {2, partition} fenced, {3, partition} gap.
+-- Gives {0, seal, verdicts, known, owners, hearsay}, or {1} closed, {2, partition} fenced,
+-- {3, partition} gap.
+--   known: floor and begun (8 bytes each) of each partition
+--   owners: as in a record; hearsay: a byte for each of them
 --
 -- Nothing is half done. Whatever refuses comes before the first write. Without memory Redis
 -- refuses the first write of a script, and then no later one (every command here that comes
 -- first needs memory). Owners are written before `claimed`: should a write fail for a reason
 -- nobody thought of, the batch comes again, and finds itself as owner.
 
-local HEAD_OF, RUN = '>I2I8I8I8I8I2I4', '>I4I8'
+local HEAD_OF, RUN = '>I2I8I8I8I8I8I2I4', '>I4I8'
 local FRESH, AGAIN, DUPLICATE, CONFLICT, SETTLED = '\0', '\1', '\2', '\3', '\4'
 
 local batch, length = ARGV[1], tonumber(ARGV[2])
@@ -21,12 +24,27 @@ local now = tonumber(call('TIME')[1])
 local parts, fields, at = {}, {}, 1
 while at <= #batch do
   local p = {}
-  p.number, p.epoch, p.frontier, p.start, p.stop, p.runs, p.records, at =
+  p.number, p.told, p.frontier, p.start, p.stop, p.begins, p.runs, p.records, at =
     read(HEAD_OF, batch, at)
   p.at = at
   at = at + 12 * p.runs + 24 * p.records
   insert(parts, p)
   insert(fields, 'p' .. p.number)
+end
+
+-- Which owners stand below where the log ended when the shard was opened.
+local function hearsay(owners)
+  local opened, flags = {}, {}
+  for i = 1, #owners do
+    local place = sub(owners[i], 1, 2)
+    local below = opened[place]
+    if not below then
+      below = partition(recall('p' .. read('>I2', place))).opened
+      opened[place] = below
+    end
+    flags[i] = below > 0 and read('>I6', owners[i], 3) < below and '\1' or '\0'
+  end
+  return concat(flags)
 end
 
 local known = { recall('seal', 'generations', unpack(fields)) }
@@ -35,8 +53,8 @@ if not begins(seal, identity()) then
   return { 1 }
 end
 for i, p in ipairs(parts) do
-  p.newest, p.claimed, p.floor, p.last, p.passed = partition(known[i + 2])
-  if p.epoch < p.newest then
+  partition(known[i + 2], p)
+  if p.told < p.epoch then
     return { 2, p.number }
   end
   if p.start > p.claimed then
@@ -80,9 +98,14 @@ for _, p in ipairs(parts) do
   p.floor, p.last = settled_below, last
 end
 
-save(all)
-for _, p in ipairs(parts) do
-  -- After a loss nobody is fenced, until the newest epoch is heard of again: remember it.
-  remember(p.number, max(p.newest, p.epoch), max(p.claimed, p.stop), p.floor, p.last, p.passed)
+if n > 0 then
+  save(all)
 end
-return { 0, seal, concat(verdicts), concat(owners) }
+local before = {}
+for i, p in ipairs(parts) do
+  before[i] = pack('>I8I8', p.floor, p.begun)
+  -- After a loss nobody is fenced, until the newest epoch is heard of again: remember it.
+  p.epoch, p.claimed, p.begun = max(p.epoch, p.told), max(p.claimed, p.stop), max(p.begun, p.begins)
+  remember(p.number, p)
+end
+return { 0, seal, concat(verdicts), concat(before), concat(owners), hearsay(owners) }

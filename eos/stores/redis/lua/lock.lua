@@ -16,15 +16,10 @@ end
 
 local sealed = begins(recall('seal'), identity())
 local answer = { identity() .. stamp, sealed and 1 or 0 }
-local fields = call('HGETALL', meta)
-for i = 1, #fields, 2 do
-  local number = string.match(fields[i], '^p(%d+)$')
-  if number then
-    local _, claimed = partition(fields[i + 1])
-    if claimed > 0 then
-      insert(answer, tonumber(number))
-      insert(answer, claimed)
-    end
+for number, p in pairs(partitions()) do
+  if p.claimed > 0 then
+    insert(answer, number)
+    insert(answer, p.claimed)
   end
 end
 call('SET', lock, stamp .. '/' .. ARGV[1], 'PX', ARGV[2])

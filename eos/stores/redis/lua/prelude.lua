@@ -3,14 +3,16 @@
 -- KEYS[1] is the shard's meta hash, `eos:{tag}`. Its fields:
 --   layout       version of all that follows; the buckets carry it in their names, too
 --   seal         <layout>/<run id>/<replication id>/<stamp of the recovery>/<its token>
---   p<n>         partition n: epoch, claimed, floor, last, passed (8 bytes each, big-endian)
+--   p<n>         partition n, 8 bytes each, big-endian: epoch, claimed, floor, last, passed;
+--                plain tier: begun, and opened: where the log ended when the shard was
+--                opened; owners below are hearsay
 --   generations  see generations.lua
 --   dropping     see advance.lua
 -- Lua's numbers are doubles: whole numbers are exact up to 2^53, and are never turned into
 -- text by `..` or tostring(), which would round them to 14 digits.
 
-local LAYOUT = '1'
-local PARTITION = '>I8I8I8I8I8'
+local LAYOUT = '2'
+local PARTITION = '>I8I8I8I8I8I8I8'
 
 local call, sub, byte, format = redis.call, string.sub, string.byte, string.format
 local pack, read = struct.pack, struct.unpack
@@ -43,21 +45,43 @@ local function recall(...)
   return unpack(values, 2, select('#', ...) + 1)
 end
 
-local function partition(packed)
+-- What is known of a partition, added to `p` if that is given.
+local function partition(packed, p)
+  p = p or {}
   if packed then
-    return read(PARTITION, packed)
+    p.epoch, p.claimed, p.floor, p.last, p.passed, p.begun, p.opened = read(PARTITION, packed)
+  else
+    p.epoch, p.claimed, p.floor, p.last, p.passed, p.begun, p.opened = 0, 0, 0, 0, 0, 0, 0
   end
-  return 0, 0, 0, 0, 0
+  return p
 end
 
-local function remember(number, epoch, claimed, settled_below, last, passed)
-  local packed = pack(PARTITION, epoch, claimed, settled_below, last, passed)
+-- All partitions that are known, by number.
+local function partitions()
+  local fields, all = call('HGETALL', meta), {}
+  for i = 1, #fields, 2 do
+    local number = string.match(fields[i], '^p(%d+)$')
+    if number then
+      all[tonumber(number)] = partition(fields[i + 1])
+    end
+  end
+  return all
+end
+
+local function remember(number, p)
+  local packed =
+    pack(PARTITION, p.epoch, p.claimed, p.floor, p.last, p.passed, p.begun, p.opened)
   call('HSET', meta, 'layout', LAYOUT, 'p' .. number, packed)
 end
 
 -- rules.log_time
 local function log_time(stamp, last, now)
   return max(last, min(stamp, now))
+end
+
+-- Whether this seal still stands, on this very server.
+local function stands(seal)
+  return recall('seal') == seal and begins(seal, identity())
 end
 
 -- Whether the caller still holds the recovery lock that it took on this server. The stamp

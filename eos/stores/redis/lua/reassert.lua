@@ -1,11 +1,12 @@
 -- Ledger.reassert: puts owners back that nobody else owns by now.
 --
 -- ARGV[1], ARGV[2]: what the recovery runs against, and the token of its lock
--- ARGV[3]: one partition, laid out as in claim.lua (epoch, frontier and start do not count)
+-- ARGV[3]: one partition, laid out as in claim.lua (epoch, frontier, start and begun do not
+--   count)
 -- ARGV[4]: length of a generation in seconds
 -- Gives 1, or 0 if the lock or the server's identity is lost.
 
-local HEAD_OF, RUN = '>I2I8I8I8I8I2I4', '>I4I8'
+local HEAD_OF, RUN = '>I2I8I8I8I8I8I2I4', '>I4I8'
 
 local stretch, length = ARGV[3], tonumber(ARGV[4])
 local now = tonumber(call('TIME')[1])
@@ -13,14 +14,14 @@ if not holds(ARGV[1], ARGV[2]) then
   return 0
 end
 
-local number, _, _, _, stop, runs, _, at = read(HEAD_OF, stretch)
+local number, _, _, _, stop, _, runs, _, at = read(HEAD_OF, stretch)
 local packed, known = recall('generations', 'p' .. number)
 local all = generations(packed)
-local epoch, claimed, settled_below, first, passed = partition(known)
-local record, last = at + 12 * runs, first
+local p = partition(known)
+local record, last = at + 12 * runs, p.last
 for run = 0, runs - 1 do
   local count, stamp = read(RUN, stretch, at + 12 * run)
-  last = log_time(stamp, first, now)
+  last = log_time(stamp, p.last, now)
   local generation = make_room(all, (floor(last / length) + 1) * length, count)
   for _ = 1, count do
     local digest, value
@@ -32,5 +33,6 @@ for run = 0, runs - 1 do
 end
 
 save(all)
-remember(number, epoch, max(claimed, stop), settled_below, last, passed)
+p.claimed, p.last = max(p.claimed, stop), last
+remember(number, p)
 return 1

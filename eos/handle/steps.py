@@ -1,0 +1,42 @@
+"""What `@app.step` was told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from eos.core.errors import FatalError
+
+Decode = Callable[[bytes], Any]
+"""Turns a payload into what the handler finds as `record.value`."""
+
+Encode = Callable[[Any], bytes | str | None]
+"""Turns the value of a `Send` into a payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What `@app.step` was told.
+
+    Attributes:
+        source: The topic to read.
+        to: Where a `Send` without a topic goes; None if the handler always names one.
+        handler: Takes a record, or with `batch` a list of records.
+        batch: Whether the handler takes lists and returns one result per record.
+        name: Part of the ids of what it sends: renaming the function changes them.
+        retry_on: Exceptions that are worth another try; others make a dead letter at once. None:
+            every exception is, unless another try could repeat an effect that was to happen
+            once at most.
+        fatal: Exceptions that stop the worker.
+        decode: Turns payloads into values; None leaves bytes.
+        encode: Turns values into payloads; None takes bytes and str.
+    """
+
+    source: str
+    to: str | None
+    handler: Callable[[Any], Any]
+    batch: bool
+    name: str
+    retry_on: tuple[type[Exception], ...] | None = None
+    fatal: tuple[type[Exception], ...] = (FatalError,)
+    decode: Decode | None = None
+    encode: Encode | None = None
