@@ -11,6 +11,7 @@ from eos.claim.away import when_away
 from eos.claim.digest import Digest
 from eos.claim.keys import Identify
 from eos.consume import Consume
+from eos.core.errors import EosError
 from eos.core.events import Emit
 from eos.core.keys import standard
 from eos.core.ports import Clock, Ledger, Partition, Ports
@@ -21,7 +22,7 @@ from eos.handle.letters import DeadLetters
 from eos.kafka import config
 from eos.kafka.letters import KafkaLetters
 from eos.kafka.log import KafkaLog
-from eos.kafka.loop import LoopReader, Stretch, stretches, without_headers
+from eos.kafka.loop import LoopReader, Stretch, as_kafka, stretches, without_headers
 from eos.kafka.reader import KafkaReader
 from eos.kafka.topics import KafkaTopics
 from eos.kafka.transactions import KafkaTransactions
@@ -228,6 +229,7 @@ class Loop:
         headers_only: Whether a record without headers has no key, whatever is in it.
         stretches: Sorts messages by partition.
         without_headers: Tells whether none of some messages carries a header.
+        as_client_error: Gives an error in the form in which the client itself tells it.
     """
 
     reader: LoopReader
@@ -244,6 +246,7 @@ class Loop:
     headers_only: bool
     stretches: Callable[[Sequence[Any]], list[Stretch]] = stretches
     without_headers: Callable[[Sequence[Any]], bool] = without_headers
+    as_client_error: Callable[[EosError], Exception] = as_kafka
 
 
 def loop(

@@ -105,8 +105,10 @@ class Claim:
            A is not in doubt, but a duplicate of B. The record is lost.
         """
         answer = self._ledger.claim(shard, [])
-        if isinstance(answer, Refused):
+        if isinstance(answer, Refused) and topic in self._sealed:
             self._refused(topic, slices, answer)
+        elif isinstance(answer, Refused):
+            self._recover(topic, "closed", {})  # nothing of ours was claimed before: go on
         self._begin(new)
 
     def _claims(self, slice_: Slice) -> Claims:

@@ -82,6 +82,9 @@ _AWAY = frozenset(
 )
 
 
+# A consumer tells these as `_FATAL`, with the reason in words alone.
+_STATIC_TWIN = "Static consumer fenced"
+_PLACE_TAKEN = "instance ID is still used"
 _LOST_MESSAGES = frozenset(
     {KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT, KafkaError._OUTDATED}
 )
@@ -92,6 +95,14 @@ def is_indefinite(error: KafkaError) -> bool:
     return error.retriable() or error.code() in _AWAY or error.code() in _LOST_MESSAGES
 
 
+def is_place_taken(error: KafkaError) -> bool:
+    """Tell whether a static member was not let in, because its place is somebody's still.
+
+    In groups of KIP-848 a member that died keeps its place until its session is over.
+    """
+    return error.code() == KafkaError.UNRELEASED_INSTANCE_ID or _PLACE_TAKEN in error.str()
+
+
 def translated(error: KafkaError, doing: str) -> EosError:
     """Give the error of ours that says what the caller must do.
 
@@ -100,6 +111,12 @@ def translated(error: KafkaError, doing: str) -> EosError:
     """
     text = f"{doing}: {error.str()}"
     code = error.code()
+    if code == KafkaError.FENCED_INSTANCE_ID or _STATIC_TWIN in error.str():
+        return FencedError(
+            f"{text}. Another process is a member of the group under our group.instance.id: two "
+            "workers run with the same group.instance.id and slot. Stop one of them, or give "
+            "each process a group.instance.id of its own"
+        )
     if code in FENCED:
         return FencedError(text)
     if error.txn_requires_abort() or code in _MEMBERSHIP:

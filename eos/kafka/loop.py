@@ -165,6 +165,8 @@ class LoopReader(KafkaReader):
     ) -> list[TopicPartition] | None:
         """Commit, and raise and return what the client itself does."""
         with self._lock:
+            if not frontiers and not wait:
+                return None
             if not frontiers:
                 self._consumer.commit(asynchronous=False)  # raises: there is nothing to commit
             if not wait:

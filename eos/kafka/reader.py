@@ -16,7 +16,7 @@ from eos.core.frontier import Frontier, parse
 from eos.core.ports import Partition, Revoking
 from eos.core.record import Message
 from eos.kafka.config import CLIENT_LOG, is_incremental, poll_interval
-from eos.kafka.errors import translated, translating
+from eos.kafka.errors import is_place_taken, translated, translating
 from eos.kafka.vigil import Vigil
 
 _TIMEOUT = 5.0
@@ -70,19 +70,15 @@ class KafkaReader:
         # Re-entrant: what is given back is settled from within a poll.
         self._lock = threading.RLock()
         self._vigil = Vigil(poll_interval(conf) / 3, self._lock, self._stand_in)
-        with translating("make a Kafka consumer"):
-            self._consumer = consumer or Consumer(conf, logger=CLIENT_LOG)
+        self._conf = conf
+        self._topics: list[str] = []
+        self._consumer = consumer or self._made()
 
     def subscribe(self, topics: Sequence[str], revoking: Revoking) -> None:
         """Join the group."""
-        self._revoking = revoking
-        with self._lock, translating("subscribe"):
-            self._consumer.subscribe(
-                list(topics),
-                on_assign=self._on_assign,
-                on_revoke=self._on_revoke,
-                on_lost=self._on_lost,
-            )
+        self._topics, self._revoking = list(topics), revoking
+        with self._lock:
+            self._join()
         self._vigil.start()
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
@@ -101,8 +97,13 @@ class KafkaReader:
             return [message for message in messages if not message.error()]
         return messages
 
-    @staticmethod
-    def _failed(topic: str | None, partition: int | None, error: KafkaError) -> Exception:
+    def _failed(self, topic: str | None, partition: int | None, error: KafkaError) -> Exception:
+        if is_place_taken(error):
+            self._join_anew()
+            return RetriableError(
+                "our place in the group is not free: its last holder was not told to be gone "
+                f"yet, or another process has our group.instance.id ({error.str()})"
+            )
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             return FatalError(
                 f"{topic}[{partition}]: the log no longer holds the group's position "
@@ -198,6 +199,26 @@ class KafkaReader:
         with self._lock:
             self._vigil.stop()
             self._consumer.close()
+
+    def _made(self) -> Consumer:
+        with translating("make a Kafka consumer"):
+            return Consumer(self._conf, logger=CLIENT_LOG)
+
+    def _join(self) -> None:
+        with translating("subscribe"):
+            self._consumer.subscribe(
+                self._topics,
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+
+    def _join_anew(self) -> None:
+        """Replace a client that will not try again by itself; it never got a partition."""
+        with self._lock:
+            self._consumer.close()
+            self._consumer = self._made()
+            self._join()
 
     def _stand_in(self) -> None:
         """Poll in the line's place; nothing flows meanwhile. Called by the vigil, with the lock."""

@@ -7,10 +7,11 @@ group's lag is right and the frontier survives the ledger: it may fall behind, n
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from eos.consume import Consume
 from eos.consume.lanes import Lane, Slice
-from eos.core.errors import AbortableError
+from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Emit, Settled
 from eos.core.frontier import Frontier
 from eos.core.ports import Clock, Ledger, Mark, Partition
@@ -58,10 +59,10 @@ class Plain:
 
         Raises:
             AbortableError: Somebody else has taken one of the partitions over.
-            RetriableError: The ledger is away; then nothing is settled.
         """
         if tell:
-            self.tell(slices)
+            with suppress(RetriableError):  # the next claim tells it; so does Kafka's offset
+                self.tell(slices)
         for slice_ in slices:
             lane = slice_.lane
             self._consume.settled(lane, slice_.end, slice_.log_time)
@@ -71,7 +72,12 @@ class Plain:
         self._emit(Settled([slice_.tally for slice_ in slices]))
 
     def tell(self, slices: Sequence[Slice]) -> None:
-        """Tell the ledger what is settled. Raises as `settle` does."""
+        """Tell the ledger what is settled.
+
+        Raises:
+            AbortableError: Somebody else has taken one of the partitions over.
+            RetriableError: The ledger is away.
+        """
         by_seal: dict[tuple[Shard, str], list[Slice]] = defaultdict(list)
         for slice_ in slices:
             by_seal[slice_.lane.shard, slice_.seal].append(slice_)

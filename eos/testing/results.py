@@ -1,6 +1,8 @@
 """What a test gets to see."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from eos.core.record import Headers, Message
 
@@ -26,6 +28,14 @@ class Sent:
     def header(self, name: str) -> bytes | None:
         """Give the first header of that name, or None."""
         return next((value for header, value in self.headers if header == name), None)
+
+    def json(self) -> Any:
+        """Read the payload as JSON.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        return json.loads(self.value or b"")
 
 
 @dataclass(frozen=True, slots=True)

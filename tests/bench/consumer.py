@@ -101,7 +101,7 @@ def by_batch(consumer: Any, records: int, handle: Handle) -> tuple[float, float]
     first = consumer.consume(1, 30)
     seen, began, used = len(first), time.perf_counter(), time.process_time()
     while seen < records:
-        messages = consumer.consume(500, 1)
+        messages = consumer.consume(500, 0.1)
         seen += len(messages)
         if handle is not nothing:
             for message in messages:

@@ -49,6 +49,6 @@ def test_the_comparison_notices(
     mutant: Mutant, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scripts, mutant.script, wound(mutant))
-    hunt = property_on(redis_url, 1, 400, phases=[Phase.generate], report_multiple_bugs=False)
+    hunt = property_on(redis_url, 1, 800, phases=[Phase.generate], report_multiple_bugs=False)
     with pytest.raises(AssertionError):
         hunt()

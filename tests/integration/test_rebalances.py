@@ -20,6 +20,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "cooperative": CLASSIC,
     "consumer": {"group.protocol": "consumer"},
     "static": {**CLASSIC, "group.instance.id": "till"},
+    "static consumer": {"group.protocol": "consumer", "group.instance.id": "till"},
 }
 DISTINCT = 800
 PARTITIONS = 4

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from eos.claim import Claim
+from eos.claim.away import UNCHECKED
 from eos.claim.digest import Digest
 from eos.claim.keys import Identify
 from eos.consume import Lane, Slice
 from eos.core import events
-from eos.core.errors import AbortableError, FatalError, RetriableError
+from eos.core.errors import AbortableError, FatalError
 from eos.core.events import Tally
 from eos.core.keys import standard
 from eos.core.ports import Claimed, Claims, Known, Refused
@@ -271,28 +272,12 @@ def test_what_is_in_doubt_is_a_dead_letter_where_that_is_asked_for() -> None:
     assert [(record.offset, why) for record, why in slice_.rejected] == [(10, "in_doubt")]
 
 
-def test_a_function_can_say_whether_what_is_in_doubt_had_its_effect() -> None:
-    asked: list[int] = []
-
-    def had_its_effect(record: Record) -> bool:
-        asked.append(record.offset)
-        return record.offset == 10
-
-    slice_ = Bench(plain=True, in_doubt="reconcile", reconcile=had_its_effect).verdicts(
-        Verdict.AGAIN, Verdict.AGAIN, Verdict.FRESH, known=Known(10, begun=12)
-    )
-    assert asked == [10, 11]
-    assert doubts(slice_) == {11: True, 12: False}
-
-
-def test_a_function_that_cannot_say_is_asked_again_later() -> None:
-    def away(_record: Record) -> bool:
-        raise ConnectionError("no database")
-
-    bench = Bench(plain=True, in_doubt="reconcile", reconcile=away)
-    with pytest.raises(RetriableError, match="no database") as caught:
-        bench.verdicts(Verdict.AGAIN, known=Known(10, begun=11))
-    assert caught.value.on == "reconcile"
+def test_what_a_function_is_to_be_asked_about_is_handed_out_in_doubt() -> None:
+    # When its turn has come, and not before: see the third step.
+    slice_ = Bench(
+        plain=True, in_doubt="reconcile", reconcile=lambda _: pytest.fail("asked")
+    ).verdicts(Verdict.AGAIN, Verdict.FRESH, known=Known(10, begun=11))
+    assert doubts(slice_) == {10: True, 11: False}
 
 
 def test_seals_of_plain_topics_are_not_collected_for_a_transaction() -> None:
@@ -300,6 +285,39 @@ def test_seals_of_plain_topics_are_not_collected_for_a_transaction() -> None:
     assert bench.verdicts(Verdict.FRESH).seal == "seal"
     assert bench.verdicts(Verdict.FRESH, seal="another").seal == "another"
     assert bench.claim.release_seals() == {}
+
+
+def test_a_mark_that_a_new_seal_brings_is_not_taken_for_our_own() -> None:
+    bench = Bench(plain=True)
+    slice_ = bench.verdicts(Verdict.FRESH, Verdict.FRESH)
+    assert slice_.lane.marked == 12
+    # The ledger was lost, and opened with the end of the log; that is where our mark was.
+    bench.ledger.answer = Claimed("another", [Verdict.AGAIN] * 2, {}, {0: Known(10, begun=12)})
+    again = slice_of(2, plain=True)
+    again.lane = slice_.lane
+    bench.claim([again])
+    assert doubts(again) == {10: True, 11: True}
+
+
+def test_what_no_ledger_was_asked_about_is_counted() -> None:
+    bench = Bench(plain=True)
+    slice_ = bench.verdicts(Verdict.FRESH, Verdict.FRESH, seal=UNCHECKED)
+    assert offsets(slice_) == [10, 11]
+    assert bench.told().unchecked == 2
+
+
+def test_a_lane_is_begun_in_the_log_when_the_ledger_is_open_and_before_it_is_claimed() -> None:
+    bench = Bench()
+    slice_ = slice_of(1)
+    slice_.lane.ours = False
+    bench.ledger.answer = Refused(Admission.CLOSED)
+    with pytest.raises(AbortableError):
+        bench.claim([slice_])
+    assert (bench.begun, bench.ledger.asked) == ([], [[]])  # asked, and nothing claimed
+    bench.verdicts(Verdict.FRESH)  # one that is ours
+    assert bench.begun == []
+    bench.claim([slice_])
+    assert bench.begun == [("in", 0)]
 
 
 # --- refusals --------------------------------------------------------------------------------

@@ -2,12 +2,13 @@ from typing import Any
 
 import pytest
 
+from eos.claim.away import UNKNOWN
 from eos.consume import Consume, Slice
 from eos.consume import step as consume_step
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Assigned, Event, Waiting
 from eos.core.frontier import Frontier
-from eos.core.ports import Partition
+from eos.core.ports import Partition, Taken
 from eos.core.record import Shard
 from eos.devstack.waiting import wait_until
 from eos.stores.memory.ledger import MemoryLedger
@@ -295,21 +296,47 @@ def test_a_plain_partition_begins_where_the_ledger_or_kafka_says_whichever_is_fu
 
 
 @pytest.mark.parametrize("plain", [True, False])
-def test_where_a_partition_begins_that_was_never_settled_stands_in_the_log_before_its_records(
+def test_where_a_partition_begins_stands_in_the_log_before_its_records_are_claimed(
     *, plain: bool
 ) -> None:
-    bench = Bench(plain=plain).started()
-    bench.consume()
-    assert bench.kafka.committed == {P0: Frontier(0), P1: Frontier(0)}
+    bench = Bench(plain=plain)
+    bench.send(1)
+    (slice_,) = bench.started().consume()
+    assert bench.kafka.committed == {}
+    bench.consume.begin([slice_.lane])
+    assert bench.kafka.committed == {P0: Frontier(0)}
+    bench.kafka.committed.clear()
+    bench.consume.begin([slice_.lane])  # once is enough
+    assert bench.kafka.committed == {}
 
 
-def test_a_plain_partition_that_another_consumer_committed_is_taken_over_with_its_note() -> None:
+def test_a_partition_that_another_consumer_committed_is_taken_over_with_its_note() -> None:
     # What that one handled above its offset nobody knows; from now on the group is ours.
     bench = Bench(plain=True)
     bench.send(2)
     bench.kafka.committed[P0] = Frontier(1, ours=False, note="theirs")
-    assert bench.started().read() == {P0: [1]}
+    (slice_,) = bench.started().consume()
+    assert [record.offset for record in slice_.records] == [1]
+    bench.consume.begin([slice_.lane])
     assert bench.kafka.committed[P0] == Frontier(1, note="theirs")
+
+
+def test_a_plain_partition_of_which_the_ledger_cannot_tell_anything_waits() -> None:
+    bench = Bench(plain=True)
+    unknown = {n: Taken(5, UNKNOWN, 0) for n in (0, 1)}
+    bench.ledger.take = lambda _shard, _partitions: unknown  # type: ignore[method-assign,assignment]
+    bench.started()
+    with pytest.raises(RetriableError) as caught:
+        bench.consume()
+    assert caught.value.on == "ledger"
+
+
+def test_a_lane_that_is_opened_again_keeps_waiting_and_counting() -> None:
+    bench = Bench().started()
+    held(bench, 60.0)
+    bench.consume.rewind(reopen=True)
+    assert bench.read() == {P1: [0, 1]}
+    assert bench.consume.lanes[P0].failed == (1, 1)
 
 
 def test_only_what_is_still_assigned_is_committed() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eos.core.errors import FatalError
-from eos.core.ports import Claims
+from eos.core.ports import Claims, Known, Mark
 from eos.core.record import Shard
 from eos.core.rules import Owner, Verdict, log_time
 from eos.stores.redis import wire
@@ -40,6 +40,44 @@ def test_runs_file_each_record_as_its_log_time_does(times: list[int], last: int,
 
 def test_a_batch_of_one_age_is_one_run() -> None:
     assert runs_of(wire.pack_claims([claims_at([21, 29, 20])], GENERATION)) == [(3, 29)]
+
+
+def test_a_batch_without_records_is_its_head() -> None:
+    whole = Claims(3, 5, 1, 2, 500, 400)
+    packed = wire.pack_claims([whole], GENERATION)
+    assert struct.unpack(">HQQQQQHI", packed) == (3, 5, 1, 2, 500, 400, 0, 0)
+
+
+def test_records_without_key_may_be_left_out_or_have_no_digest() -> None:
+    claims = claims_at([1, 2])
+    claims.offsets, claims.end = [0, 7], 9
+    claims.digests[1] = b""
+    packed = wire.pack_claims([claims], GENERATION)
+    records = [struct.unpack_from(">12sQI", packed, 60 + 24 * i) for i in range(2)]
+    assert [(digest, place & (2**48 - 1)) for digest, place, _ in records] == [
+        (b"k" * 12, 0),
+        (bytes(12), 7),
+    ]
+
+
+def test_marks_stand_one_after_the_other() -> None:
+    marks = [Mark(65_535, 2**53, 2**48), Mark(0, 0, 0)]
+    packed = wire.pack_marks(marks)
+    assert list(struct.iter_unpack(">HQQ", packed)) == marks
+    assert wire.pack_marks([]) == b""
+
+
+def test_what_is_known_belongs_to_the_partitions_of_the_batch_in_their_order() -> None:
+    batch = [Claims(7, 0, 0, 0, 0), Claims(2, 0, 0, 0, 0)]
+    packed = struct.pack(">QQQQ", 1, 2, 2**48, 4)
+    assert wire.unpack_known(batch, packed) == {7: Known(1, 2), 2: Known(2**48, 4)}
+    with pytest.raises(ValueError, match="shorter"):
+        wire.unpack_known(batch, packed[:16])
+
+
+def test_hearsay_names_owners_by_the_index_of_their_record() -> None:
+    assert wire.unpack_hearsay({1: ..., 3: ..., 8: ...}, bytes([1, 0, 1])) == {1, 8}
+    assert wire.unpack_hearsay({}, b"") == frozenset()
 
 
 def test_what_does_not_fit_is_refused_before_it_is_sent() -> None:

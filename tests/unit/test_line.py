@@ -114,9 +114,10 @@ def test_a_batch_goes_through_the_steps_in_the_order_that_the_promise_rests_on()
 
     bench.send("a")
     bench.run(handler, wrap)
-    # The first claim finds no seal: the ledger is recovered, and the batch comes again. It is no
-    # harm to abort where nothing was begun.
-    assert [call for call in calls if call != "abort"] == ["claim", *ORDER]
+    # The first claim is of nothing: it finds no seal, and the ledger is recovered. The second
+    # finds one, so it is noted that the partition is begun. It is no harm to abort where nothing
+    # was begun.
+    assert [call for call in calls if call != "abort"] == ["claim", "claim", *ORDER]
 
 
 def test_copies_are_suppressed_on_the_same_and_on_another_partition() -> None:

@@ -104,6 +104,45 @@ def test_in_the_plain_tier_each_event_has_its_effect_and_again_only_in_doubt(
     )
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    histories("crash", "stall", "rebalance", "lose_ledger"),
+    st.integers(1, 3),
+    st.sampled_from(["skip", "dead_letter"]),
+)
+def test_an_effect_that_must_not_be_repeated_is_not_and_dead_letters_name_what_may_be_missing(
+    history: list[Any], batch_records: int, policy: str
+) -> None:
+    effects: Counter[bytes] = Counter()
+    app = eos.App(group="g", batch_records=batch_records, in_doubt=policy)
+    app.step("in")(lambda record: effects.update([record.value]))
+    with run(app, partitions=2) as t:
+        ids = play(t, history)
+        t.run()
+        assert max(effects.values(), default=0) <= 1
+        if policy == "dead_letter":
+            assert effects.keys() | {letter.value for letter in t.dead_letters} == ids
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories("crash", "rebalance", "lose_ledger"), st.integers(1, 3))
+def test_who_can_tell_whether_an_effect_took_place_has_each_effect_once(
+    history: list[Any], batch_records: int
+) -> None:
+    effects: Counter[bytes] = Counter()
+    app = eos.App(
+        group="g",
+        batch_records=batch_records,
+        in_doubt="reconcile",
+        reconcile=lambda record: record.value in effects,
+    )
+    app.step("in")(lambda record: effects.update([record.value]))
+    with run(app, partitions=2) as t:
+        ids = play(t, history)
+        t.run()
+        assert effects == Counter(ids)
+
+
 class Forgetful(MemoryLedger):
     """A ledger that knows nobody's key."""
 

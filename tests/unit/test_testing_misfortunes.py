@@ -109,6 +109,15 @@ def test_several_crashes_come_one_after_the_other() -> None:
         assert t.crashes == 3
 
 
+def test_a_zombie_settles_nothing() -> None:
+    with run(app_of(batch_records=1, commit_interval=0)) as t:
+        t.send("in", "a")
+        t.stall(after="send_offsets")
+        t.send("in", "b")
+        assert t.values("out") == [b"a", b"b"]
+        assert [record.value for record in t.handled] == [b"a", b"a", b"b"]
+
+
 def test_a_crash_at_once_comes_after_what_was_sent_before() -> None:
     with run(app_of()) as t:
         t.send("in", "a")
@@ -158,169 +167,6 @@ def test_a_server_that_is_away_for_one_call_costs_nothing(
         t.send("in", "a", copies=2)
         break_off(t, when, point, "disconnect")
         assert t.values("out") == [b"a"]
-
-
-# --- the plain tier -----------------------------------------------------------------------
-
-
-def test_a_crash_between_effect_and_settle_repeats_the_record_in_doubt() -> None:
-    effects: list[tuple[bytes | None, bool]] = []
-
-    def handler(record: eos.Record) -> None:
-        effects.append((record.value, record.in_doubt))
-
-    with run(app_of(handler, to=None)) as t:
-        t.send("in", "a")
-        t.crash(after="handler")
-        assert [record.value for record in t.in_doubt] == [b"a"]
-        assert t.settled
-    assert effects == [(b"a", False), (b"a", True)]
-
-
-@pytest.mark.parametrize(("policy", "calls"), [("retry", 2), ("skip", 1), ("dead_letter", 1)])
-def test_the_policy_says_what_becomes_of_a_record_in_doubt(policy: str, calls: int) -> None:
-    with run(app_of(lambda _: None, to=None, in_doubt=policy)) as t:
-        t.send("in", "a")
-        t.crash(before="ledger.settle")
-        assert len(t.handled) == calls
-        assert [letter.reason for letter in t.dead_letters] == ["in_doubt"] * (
-            policy == "dead_letter"
-        )
-        assert t.settled
-
-
-def test_redelivery_in_the_plain_tier_comes_in_doubt() -> None:
-    with run(app_of(lambda _: None, to=None)) as t:
-        t.send("in", "a")
-        t.redeliver()
-        assert [record.in_doubt for record in t.handled] == [False, True]
-
-
-def test_copies_are_suppressed_in_the_plain_tier_too() -> None:
-    with run(app_of(lambda _: None, to=None)) as t:
-        t.send("in", "a", copies=3)
-        t.crash(after="ledger.settle")
-        assert len(t.handled) == 1
-        assert t.suppressed == 2
-
-
-def test_a_zombies_effect_comes_late_and_carries_the_older_token() -> None:
-    effects: list[int] = []
-    with run(app_of(lambda record: effects.append(record.fencing_token), to=None)) as t:
-        t.send("in", "a")
-        t.stall(before="handler")
-        assert t.settled
-    overtaker, zombie = effects
-    assert zombie < overtaker
-
-
-def test_a_zombie_settles_nothing() -> None:
-    with run(app_of(batch_records=1, commit_interval=0)) as t:
-        t.send("in", "a")
-        t.stall(after="send_offsets")
-        t.send("in", "b")
-        assert t.values("out") == [b"a", b"b"]
-        assert [record.value for record in t.handled] == [b"a", b"a", b"b"]
-
-
-# --- the bench tells right from wrong -----------------------------------------------------
-
-
-def charge_naively(balance: dict[str, int]) -> Callable[[eos.Record], None]:
-    """Charge whatever comes: right as long as nothing ever crashes."""
-
-    def charge(_: eos.Record) -> None:
-        balance["charged"] += 1
-
-    return charge
-
-
-def charge_once_by_token(balance: dict[str, int]) -> Callable[[eos.Record], None]:
-    """Take no order from a worker that was replaced, and each record once."""
-    seen = {"token": 0}
-    charged: set[str] = set()
-
-    def charge(record: eos.Record) -> None:
-        if record.fencing_token < seen["token"] or record.idempotency_key in charged:
-            return
-        seen["token"] = record.fencing_token
-        charged.add(record.idempotency_key)
-        balance["charged"] += 1
-
-    return charge
-
-
-def charge_carefully(balance: dict[str, int]) -> Callable[[eos.Record], None]:
-    """Ask what was charged already, where there is doubt."""
-    charged: set[str] = set()
-
-    def charge(record: eos.Record) -> None:
-        if record.in_doubt and record.idempotency_key in charged:
-            return
-        charged.add(record.idempotency_key)
-        balance["charged"] += 1
-
-    return charge
-
-
-@pytest.mark.parametrize(("handler", "charged"), [(charge_naively, 2), (charge_carefully, 1)])
-def test_a_handler_that_ignores_doubt_is_found_out(
-    handler: Callable[[dict[str, int]], Callable[[eos.Record], None]], charged: int
-) -> None:
-    balance = {"charged": 0}
-    with run(app_of(handler(balance), to=None)) as t:
-        t.send("in", "a")
-        t.crash(after="handler")
-        t.run()
-    assert balance["charged"] == charged
-
-
-@pytest.mark.parametrize(("handler", "charged"), [(charge_naively, 2), (charge_once_by_token, 1)])
-def test_a_handler_that_obeys_a_zombie_is_found_out(
-    handler: Callable[[dict[str, int]], Callable[[eos.Record], None]], charged: int
-) -> None:
-    balance = {"charged": 0}
-    with run(app_of(handler(balance), to=None)) as t:
-        t.send("in", "a")
-        t.stall(before="handler")
-        t.run()
-    assert balance["charged"] == charged
-
-
-def test_a_handler_that_has_a_side_effect_in_the_transaction_tier_is_found_out() -> None:
-    mails: list[bytes | None] = []
-
-    def handler(record: eos.Record) -> eos.Send:
-        mails.append(record.value)  # an effect that no transaction takes back
-        return eos.Send(record.value)
-
-    with run(app_of(handler)) as t:
-        t.send("in", "a")
-        t.crash(before="commit")
-        assert t.values("out") == [b"a"]
-    assert mails == [b"a", b"a"]
-
-
-def test_an_app_whose_key_is_wrong_is_found_out() -> None:
-    with run(app_of(key=eos.header("no-such-header"))) as t:
-        t.send("in", "a", copies=2)
-        assert t.values("out") == [b"a", b"a"]
-        assert t.suppressed == 0
-
-
-class Forgetful(MemoryLedger):
-    """A ledger that knows nobody's key."""
-
-    def claim(self, shard: Any, batch: Any) -> Any:
-        for claims in batch:
-            claims.digests = [b"" for _ in claims.digests]
-        return super().claim(shard, batch)
-
-
-def test_a_ledger_that_is_broken_is_found_out() -> None:
-    with run(app_of(), ledger=Forgetful(60)) as t:
-        t.send("in", "a", copies=2)
-        assert t.values("out") == [b"a", b"a"]
 
 
 def test_a_crash_that_never_came_is_no_test() -> None:

@@ -111,6 +111,18 @@ def test_structures_are_sent_as_json_and_none_is_a_tombstone() -> None:
         assert t.values("out") == [repr(json.dumps({"n": 1}).encode()).encode(), b"None"]
 
 
+def test_what_a_step_decodes_and_encodes_is_decoded_and_encoded() -> None:
+    app = eos.App(group="g")
+    app.step("in", to="out", decode=json.loads, encode=json.dumps)(
+        lambda record: eos.Send({"twice": 2 * record.value["n"]})
+    )
+    with run(app) as t:
+        t.send("in", {"n": 2})
+        t.send("in", "no JSON")
+        assert [sent.json() for sent in t.sent("out")] == [{"twice": 4}]
+        assert [letter.reason for letter in t.dead_letters] == ["undecodable"]
+
+
 def test_steps_that_read_what_another_has_sent_are_worked_off_too() -> None:
     app = app_of(to="middle")
     app.step("middle", to="out")(lambda record: eos.Send((record.value or b"") + b"!"))

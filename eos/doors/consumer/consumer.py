@@ -76,7 +76,7 @@ class Consumer:
         self._reader = below.reader
         self._client = below.reader.client
         self._out = Handout(below, read)
-        self._tape = self._out.tape
+        self._tape, self._settling = self._out.tape, self._out.settling
         self._closed = False
 
     # --- reading ------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Consumer:
         at = tape.at
         if at < tape.left and monotonic() < out.due:
             tape.at = at + 1
-            out.last = 1
+            self._settling.last = 1
             return tape.messages[at]
         return out.one(_seconds(timeout))
 
@@ -180,9 +180,9 @@ class Consumer:
         if self._auto_store:
             self._client.store_offsets(offsets=[])  # says what is wrong as it always did
         if message is not None:
-            self._out.store({_place(message): _offset(message) + 1})
+            self._settling.store({_place(message): _offset(message) + 1})
         else:
-            self._out.store({(o.topic, o.partition): o.offset for o in offsets or ()})
+            self._settling.store({(o.topic, o.partition): o.offset for o in offsets or ()})
 
     # --- where to read ------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.simulation.plain.world import Effect, World
+from tests.simulation.plain.effects import Effect
+from tests.simulation.plain.world import World
 
 Grouped = dict[str, list[Effect]]
 
@@ -80,11 +81,12 @@ def _unknowable(world: World, effect: Effect, again: Effect) -> bool:
 
 
 def _announced(world: World, earlier: list[Effect], again: Effect) -> bool:
-    """Tell whether the user asked for it to be handled again."""
+    """Tell whether the user asked for it to be handled again, and it was not since."""
     return any(
-        earlier[-1].passed.claimed <= at <= again.handed_at
+        at <= again.handed_at
         and partition == again.entry.partition
         and offset <= again.entry.offset
+        and not any(e.entry == again.entry and e.passed.claimed > at for e in earlier)
         for at, partition, offset in world.rewinds
     )
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from eos.core.errors import AbortableError
 from eos.core.frontier import Frontier
+
+
 class Entry(NamedTuple):
     """One record of the input topic.
 

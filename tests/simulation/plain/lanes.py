@@ -65,12 +65,11 @@ class Slice:
         identify(self.entries, claims)
         return claims
 
-    def judge(
-        self, claims: Claims, answer: Claimed, places: dict[int, int], on: Switches
-    ) -> None:
+    def judge(self, claims: Claims, answer: Claimed, places: dict[int, int], on: Switches) -> None:
         """Sort out what the ledger answered, as `eos.claim` does."""
         lane, known = self.lane, answer.known[self.lane.partition]
-        if known.begun > lane.marked or (on.marks_of_seal and lane.seal != answer.seal):
+        ours = on.own_marks and (lane.seal == answer.seal or not on.marks_of_seal)
+        if known.begun > lane.marked or not ours:
             lane.begun = max(lane.begun, known.begun)  # it says so of somebody else
         lane.marked, lane.seal = max(known.begun, claims.begun), answer.seal
         self.seal = answer.seal

@@ -29,10 +29,14 @@ class LaxLedger(MemoryLedger):
         super().__init__(_WINDOW, clock=clock)
         self._on = on
         self._settling = settling
+        self.previous: dict[int, int] = {}
+        """Part of the answer to the last `take`: the newest epoch known before it."""
         self._taken: dict[int, list[tuple[int, int]]] = defaultdict(list)
 
     def take(self, shard: Shard, partitions: Sequence[int]) -> dict[int, Taken]:
         """Take partitions over; a world that looks on remembers it."""
+        epochs = self._state(shard).epochs
+        self.previous.update({p: epochs.get(p, 0) for p in partitions})
         taken = super().take(shard, partitions)
         for partition, found in taken.items():
             self._taken[partition].append((found.epoch, int(self._clock())))

@@ -15,9 +15,7 @@ from tests.simulation.plain.world import World
 POLICIES = ("retry", "skip", "dead_letter", "reconcile")
 
 
-def violations(
-    seed: int, policy: str, on: Switches, story: list[str] | None = None
-) -> list[str]:
+def violations(seed: int, policy: str, on: Switches, story: list[str] | None = None) -> list[str]:
     """Run one history, and say what it broke."""
     world = World(seed, policy, on, story)
     world.run()

@@ -20,6 +20,8 @@ class Switches:
     """A process remembers what it only marked ahead: that is not in doubt."""
     asked_late: bool = True
     """`reconcile` is asked right before the handler, not with the claim."""
+    marks_of_epoch: bool = True
+    """Only if nobody else had the partition meanwhile, whatever the client knows of the group."""
     marks_of_seal: bool = True
     """Only under the seal of its last claim: what stands there after another opening is not."""
     begin_seal: bool = True

@@ -3,13 +3,13 @@
 import random
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.frontier import Frontier
 from eos.core.ports import Mark
 from eos.stores.memory.ledger import Snapshot
 from tests.simulation.plain.actor import Fate, Passed
+from tests.simulation.plain.effects import Effect
 from tests.simulation.plain.kafka import Entry, Kafka
 from tests.simulation.plain.ledger import LaxLedger
 from tests.simulation.plain.switches import Switches
@@ -19,38 +19,6 @@ HEALING = 6000
 """How many steps healing may take; more would mean that something is stuck."""
 
 PARTITIONS = 2
-
-
-@dataclass(slots=True)
-class Effect:
-    """A record that was handed to a handler, and its effect.
-
-    Attributes:
-        entry: The record.
-        turn: When it was handed out.
-        in_doubt: Whether it was flagged.
-        token: The fencing token that it carried.
-        passed: When the ledger let it pass.
-        handed_at: When it was handed out.
-        replaced_at: When a newer token of the partition was given out; None if none was then.
-        happened_at: When the effect took place; None if it did not.
-        late: Whether the partition had been taken over by then.
-    """
-
-    entry: Entry
-    turn: int
-    in_doubt: bool
-    token: int
-    passed: Passed
-    handed_at: int
-    replaced_at: int | None = None
-    happened_at: int | None = None
-    late: bool = False
-
-    @property
-    def by_zombie(self) -> bool:
-        """Whether the partition had been taken over before the record was handed out."""
-        return self.replaced_at is not None
 
 
 class World:
@@ -148,7 +116,9 @@ class World:
 
     def had_its_effect(self, entry: Entry) -> bool:
         """Tell the truth about a record's effect, as of now."""
-        return any(e.happened_at is not None and e.entry.effect == entry.effect for e in self.effects)
+        return any(
+            e.happened_at is not None and e.entry.effect == entry.effect for e in self.effects
+        )
 
     def failed(self) -> None:
         """Note that a record may stay in doubt: a handler raised, or a mark got no answer."""

@@ -1,0 +1,91 @@
+"""Reads and claims a batch ahead of the loop: one call to the ledger for all of it."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from operator import ge
+
+from eos.build import Loop
+from eos.consume import Slice
+from eos.core.errors import AbortableError
+from eos.core.record import Message
+from eos.doors.consumer.claim import Claims
+from eos.doors.consumer.tape import Tape
+from eos.doors.consumer.transaction import Transaction
+
+Placed = tuple[Slice, list[int]]
+"""A slice, and where its records stand among the messages that were read."""
+
+
+class Ahead:
+    """Puts the next batch on the tape.
+
+    Args:
+        below: The steps.
+        tape: What is handed out.
+        claims: Remembers what the ledger said.
+        transaction: Where dead letters go; None publishes them at once, in the plain tier.
+    """
+
+    def __init__(
+        self, below: Loop, tape: Tape, claims: Claims, transaction: Transaction | None
+    ) -> None:
+        self._below = below
+        self._consume = below.consume
+        self._tape = tape
+        self._claims = claims
+        self._transaction = transaction
+
+    def __call__(self, seconds: float) -> bool:
+        """Read a batch, if one comes in time, and claim it. What was on the tape is handed out.
+
+        Returns:
+            Whether something was read; all of it may have been suppressed.
+
+        Raises:
+            AbortableError: What was read is void.
+            RetriableError: A server is away.
+        """
+        messages = self._consume.read(seconds)
+        self._tape.adopt(self._consume.lanes)
+        if not messages:
+            return False
+        batch = self._placed(messages)
+        self._below.claim([slice_ for slice_, _ in batch])
+        for slice_, _ in batch:
+            self._reject(slice_)
+        self._claims.remember([slice_ for slice_, _ in batch])
+        self._tape.load(messages, [(slice_, _kept(slice_, places)) for slice_, places in batch])
+        return True
+
+    def _placed(self, messages: Sequence[Message]) -> list[Placed]:
+        batch = []
+        for partition, places, offsets, parts in self._below.stretches(messages):
+            lane = self._consume.lane(partition)
+            low = 0 if lane is None else max(lane.next, lane.handed)
+            start = bisect_left(offsets, low)
+            if lane is None or lane.due or start == len(offsets):
+                continue
+            if any(map(ge, offsets, offsets[1:])):
+                raise AbortableError(f"the client jumped back in {partition}", "rebalance")
+            slice_ = Slice(lane, lane.next, offsets[-1] + 1, [], offsets[start:], parts[start:])
+            lane.next = slice_.end
+            if not (self._below.headers_only and self._below.without_headers(slice_.messages)):
+                slice_.complete()
+            batch.append((slice_, places[start:]))
+        return batch
+
+    def _reject(self, slice_: Slice) -> None:
+        for record, reason in slice_.rejected:
+            letter = self._below.letters(record, reason)
+            if self._transaction is None:
+                self._below.publish(*letter)
+            else:
+                self._transaction.add(letter, (slice_.lane.partition, record.offset))
+
+
+def _kept(slice_: Slice, places: list[int]) -> list[int]:
+    """Give where those stand that are handed out."""
+    if slice_.judged is None:
+        return places
+    kept = {record.offset for record in slice_.records}
+    return [p for p, offset in zip(places, slice_.offsets, strict=True) if offset in kept]

@@ -1,0 +1,162 @@
+"""What of a loop counts as handled, and how that is settled.
+
+A record counts as handled when the loop comes back for the next one, or when it is committed, and
+never because it was handed out.
+"""
+
+import time
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Any
+
+from eos.build import Loop
+from eos.core.errors import EosError
+from eos.core.frontier import Frontier
+from eos.core.ports import Partition
+from eos.core.settings import duration
+from eos.doors.consumer.conf import Conf
+from eos.doors.consumer.tape import Tape
+from eos.doors.consumer.transaction import Transaction
+
+
+class Settling:
+    """Settles what the loop handled.
+
+    Args:
+        below: The steps.
+        conf: What the consumer's configuration says.
+        tape: What is handed out.
+        transaction: What waits for a commit; None in the plain tier.
+
+    Attributes:
+        last: How many records of the tape the latest call handed out.
+        before: Where partitions stood before the latest call, if it went over several batches.
+        due: When something is to be settled, monotonic seconds.
+    """
+
+    def __init__(
+        self, below: Loop, conf: Conf, tape: Tape, transaction: Transaction | None
+    ) -> None:
+        self._plain = below.plain
+        self._consume = below.consume
+        self._reader = below.reader
+        self._tape = tape
+        self._transaction = transaction
+        self._auto_commit = conf.auto_commit
+        self._auto_store = conf.auto_store
+        self._interval = duration(conf.settings.commit_interval)
+        self._stored: dict[Partition, int] = {}
+        self.last = 0
+        self.before: dict[Partition, int] | None = None
+        self.due = 0.0
+        self.rest()
+
+    def come_back(self) -> None:
+        """Take note that the loop is back: what it was handed is handled. Raises as `commit`."""
+        self.last, self.before = 0, None
+        if time.monotonic() < self.due:
+            return
+        self.rest()
+        if self._transaction is not None:
+            self._commit_transaction(self._handled())
+        else:
+            self._settle(self._handled(), tell=True)
+            self._plain.commit_if_due()
+
+    def before_claim(self) -> None:
+        """Settle what is handled just before a claim, which tells the ledger in the same call."""
+        if self._auto_commit and self._transaction is None and not self.last:
+            self._settle(self._handled(), tell=False)
+            self._plain.commit_if_due()
+            self.rest()
+
+    def rest(self) -> None:
+        """Settle nothing by itself for a while."""
+        self.due = time.monotonic() + self._interval if self._auto_commit else float("inf")
+
+    def store(self, ends: Mapping[Partition, int]) -> None:
+        """Take note of what the user says is handled."""
+        self._stored.update(ends)
+
+    def commit(
+        self, wanted: Mapping[Partition, tuple[int, str]] | None, *, wait: bool
+    ) -> list[Any] | None:
+        """Settle up to these offsets, each with the user's note, or all that was handed out.
+
+        Raises:
+            AbortableError: Nothing was settled: start over.
+            RetriableError: A server is away: start over.
+        """
+        if wanted is None:
+            wanted = {partition: (end, "") for partition, end in self._new().items()}
+        ends = {partition: end for partition, (end, _) in wanted.items()}
+        if self._transaction is not None:
+            done = self._commit_transaction(ends)
+            return self._reader.told(done) if wait else None
+        for partition, end in ends.items():
+            lane = self._consume.lane(partition)
+            if lane is not None and end < lane.frontier:
+                lane.handed = max(lane.handed, lane.frontier)  # reading goes on where it is
+                self._consume.replay(lane, end)
+        self._settle(ends, tell=True)
+        frontiers = {p: Frontier(end, note=note) for p, (end, note) in wanted.items()}
+        self._plain.commits(frontiers)
+        return self._reader.commit_for_user(frontiers, wait=wait)
+
+    def give_back(self, partitions: Collection[Partition]) -> None:
+        """Settle what is handled before partitions are given back. Called from within a poll."""
+        if not self._auto_commit:
+            return
+        with suppress(EosError):
+            if self._transaction is not None:
+                self._commit_transaction(self._returned())
+            else:
+                ends = {p: end for p, end in self._returned().items() if p in partitions}
+                self._settle(ends, tell=True)
+                self._plain.commit(wait=True)
+
+    def close(self) -> None:
+        """Settle what the loop came back from."""
+        if self._auto_commit and self._transaction is None:
+            with suppress(EosError):
+                self._settle(self._returned(), tell=True)
+                self._plain.commit(wait=True)
+        self._auto_commit = False  # what is given back from now on was settled, or never will be
+
+    def _handled(self) -> dict[Partition, int]:
+        """Give up to where it is handled, as the loop is back."""
+        return self._tape.ends() if self._auto_store else dict(self._stored)
+
+    def _returned(self) -> dict[Partition, int]:
+        """Give up to where it is handled, if the loop is not back from the latest call."""
+        if not self._auto_store:
+            return dict(self._stored)
+        if self.before is not None:
+            return self.before
+        return self._tape.ends(self._tape.at - self.last)
+
+    def _new(self) -> dict[Partition, int]:
+        """Give what was handed out, or stored, above the frontiers."""
+        frontiers = {p: lane.frontier for p, lane in self._consume.lanes.items()}
+        return {p: end for p, end in self._handled().items() if end > frontiers.get(p, -1)}
+
+    def _settle(self, ends: Mapping[Partition, int], *, tell: bool) -> None:
+        slices = self._tape.take(ends)
+        for slice_ in slices:
+            slice_.lane.handed = max(slice_.lane.handed, slice_.end)
+        if slices:
+            self._plain.settle(slices, tell=tell)
+
+    def _commit_transaction(self, ends: Mapping[Partition, int]) -> dict[Partition, int]:
+        """End the transaction; give what was committed."""
+        if self._transaction is None:
+            return {}
+        self._transaction.check(ends)
+        pinned = self._consume.membership
+        slices = self._tape.take(ends)
+        self._transaction.commit(slices)
+        if self._tape.unsettled():  # what was read ahead was read under that membership
+            self._consume.membership = pinned
+        for slice_ in slices:
+            slice_.lane.handed = max(slice_.lane.handed, slice_.end)
+        return {slice_.lane.partition: slice_.end for slice_ in slices}
