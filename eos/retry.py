@@ -14,7 +14,8 @@ class Backoff:
     """
 
     def __init__(self, first: float, longest: float = MAX_SECONDS) -> None:
-        self._wait = wait_exponential(multiplier=first, max=longest) + wait_random(0, first / 2)
+        jitter = wait_random(0, min(first, longest) / 2)
+        self._wait = wait_exponential(multiplier=first, max=longest) + jitter
         self._state = RetryCallState(Retrying(), None, (), {})
 
     def seconds(self, attempt: int) -> float:

@@ -13,9 +13,10 @@ from eos.core.record import Record, Shard
 from eos.core.rules import HANDLED, Admission, Verdict
 from eos.core.settings import Settings
 
-Recover = Callable[[str, str, Mapping[int, int]], None]
+Recover = Callable[[str, str, Mapping[int, int]], int]
 """Rebuilds the ledger of a topic from the log: its name, the cause, and where the reading of
-partitions began that the group may never have settled anything of."""
+partitions began that the group may never have settled anything of. Gives how many records were
+read again."""
 
 Seals = dict[str, tuple[Shard, str]]
 """By topic, the shard and the seal under which records were claimed."""
@@ -107,8 +108,9 @@ class Claim:
         answer = self._ledger.claim(shard, [])
         if isinstance(answer, Refused) and topic in self._sealed:
             self._refused(topic, slices, answer)
-        elif isinstance(answer, Refused):
-            self._recover(topic, "closed", {})  # nothing of ours was claimed before: go on
+        elif isinstance(answer, Refused) and self._recover(topic, "closed", {}):
+            # While records were read again, nothing flowed here.
+            raise AbortableError(f"the ledger of {topic} was recovered", "ledger_closed")
         self._begin(new)
 
     def _claims(self, slice_: Slice) -> Claims:

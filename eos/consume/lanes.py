@@ -26,6 +26,7 @@ class Lane:
         time: Log time of the frontier, seconds since the epoch; 0 if nothing was settled yet.
         ours: Whether it stands in the log that eos has begun it.
         note: The user's own metadata at the committed offset.
+        told: What the user committed before it was begun; -1 if nothing.
         failed: The offset of a record that was tried already, and how many tries failed.
         due: When to read on after such a try, monotonic seconds; 0 if it is not held back.
         handed: Where a loop of the user's was handed records and settles them itself: one past
@@ -45,6 +46,7 @@ class Lane:
     time: int = 0
     ours: bool = True
     note: str = ""
+    told: int = -1
     failed: tuple[int, int] = (-1, 0)
     due: float = 0.0
     handed: int = 0

@@ -8,6 +8,7 @@ will be read again.
 
 import time
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from contextlib import suppress
 
 from eos.consume.lanes import Lane, Slice, record_of
 from eos.consume.pace import Pace
@@ -90,17 +91,19 @@ class Consume:
         """Read the next batch; empty if nothing came within the wait. Raises as `read` does."""
         return self._slices(self.read(self._batch_wait))
 
-    def read(self, seconds: float) -> Sequence[Message]:
+    def read(self, seconds: float, limit: int = 0) -> Sequence[Message]:
         """Read messages of open lanes, and others, which must be dropped.
 
         Args:
             seconds: How long to wait for the first of them.
+            limit: At most so many; 0: as many as the loop keeps pace with.
 
         Raises:
             AbortableError: The assignment changed: what was read of it before is void.
             RetriableError: A server is away.
         """
-        limit = self._pace.limit()
+        paced = limit == 0
+        limit = limit or self._pace.limit()
         if not self._go_back(seconds):
             return []
         if not self._joined:
@@ -111,7 +114,8 @@ class Consume:
         self._check_assignment()
         if not messages:
             return []
-        self._pace.handed_out()
+        if paced:
+            self._pace.handed_out()
         if self.membership is None:
             self.membership = self._reader.group_metadata()
         return messages
@@ -162,7 +166,8 @@ class Consume:
         if lane is None:
             return False
         self._turn(lane, offset)
-        self._flow(lane)
+        if not self._flow(lane):
+            self._before[partition] = self._lanes.pop(partition)  # to be opened anew
         return True
 
     def replay(self, lane: Lane, offset: int) -> None:
@@ -199,7 +204,10 @@ class Consume:
         """
         new = [lane for lane in lanes if not lane.ours]
         if new:
-            starts = {lane.partition: Frontier(lane.frontier, note=lane.note) for lane in new}
+            starts = {
+                lane.partition: Frontier(max(lane.frontier, lane.told), note=lane.note)
+                for lane in new
+            }
             self._reader.commit(starts, wait=True)
         for lane in new:
             lane.ours = True
@@ -293,7 +301,9 @@ class Consume:
             True if partitions must wait, because a transaction of their last owner is still
             open, or because the client has not started them yet.
         """
-        closed = [p for p in self._reader.assigned() if p not in self._lanes]
+        # As it is now: what is lost and given back while we ask is another assignment.
+        assigned = self._reader.assigned()
+        closed = [p for p in assigned if p not in self._lanes]
         if not closed:
             return False
         try:
@@ -309,12 +319,26 @@ class Consume:
             shard = self._shards[topic] = self._shard(topic_id)
             numbers = [number for name, number in closed if name == topic]
             for number, taken in self._ledger.take(shard, numbers).items():
-                lane = self._lane((topic, number), shard, taken, frontiers[topic, number])
+                place = (topic, number)
+                lane = self._lane(place, shard, taken, frontiers[place], assigned[place])
                 if (start := self._start(lane.partition)) is not None:
                     self._turn(lane, start)
                 opened += [lane.partition] if self._flow(lane) else []
+        self._catch_up(frontiers)
         self._emit(Assigned(tuple(sorted(opened))))
         return len(opened) < len(closed)
+
+    def _catch_up(self, committed: Mapping[Partition, Frontier | None]) -> None:
+        """Let Kafka's offsets follow where the ledger has settled more: its owner died between."""
+        behind = {
+            partition: Frontier(lane.frontier, note=lane.note)
+            for partition, lane in self._lanes.items()
+            if (found := committed.get(partition)) is not None
+            and found.ours
+            and found.offset < lane.frontier
+        }
+        if behind:
+            self._reader.commit(behind, wait=False)
 
     def _begin(self, frontiers: Mapping[Partition, Frontier | None]) -> dict[Partition, Frontier]:
         """Give where partitions begin that nothing was ever settled of."""
@@ -325,7 +349,12 @@ class Consume:
         return {p: Frontier(offset, ours=False) for p, offset in begins.items()}
 
     def _lane(
-        self, partition: Partition, shard: Shard, taken: Taken, found: Frontier | None
+        self,
+        partition: Partition,
+        shard: Shard,
+        taken: Taken,
+        found: Frontier | None,
+        assignment: int,
     ) -> Lane:
         at, attempts, ours, note = found or Frontier(0)
         plain = partition[0] in self._plain
@@ -334,10 +363,11 @@ class Consume:
             raise RetriableError("the ledger is away", "ledger")
         frontier = max(at, taken.floor) if plain else at
         begun, handed, failed, due, seal = taken.begun, 0, (at, attempts), 0.0, ""
-        before, assignment = self._before.pop(partition, None), self._reader.assigned()[partition]
+        before = self._before.pop(partition, None)
         if before and before.assignment == assignment:
-            # It was ours all the time: what we marked ahead and did not begin is not in doubt.
-            begun = before.begun if begun <= before.marked else begun
+            if taken.previous == before.epoch and begun <= before.marked:
+                # Nobody else had it: what we marked ahead and did not begin is not in doubt.
+                begun = before.begun
             handed, seal = before.handed, before.seal
             if before.failed[0] >= frontier:
                 failed, due = max(failed, before.failed), before.due
@@ -372,7 +402,8 @@ class Consume:
         for lane in self._lanes.values():
             if lane.due and lane.due <= now:
                 lane.due = 0.0
-                self._reader.seek(lane.partition, lane.next)
+                with suppress(RetriableError):  # lost by now: the next poll tells
+                    self._reader.seek(lane.partition, lane.next)
 
     def _flow(self, lane: Lane) -> bool:
         """Let a lane flow from where it is to be read next, if the client can already do so."""

@@ -28,7 +28,7 @@ class Frontier(NamedTuple):
 
         Kafka's limit is `offset.metadata.max.bytes`, 4096 by default.
         """
-        text = f"{_OURS};{self.attempts};{self.note}"
+        text = f"{_OURS};{self.attempts};{self.note}" if self.ours else self.note
         return text.encode()[:_LONGEST].decode(errors="ignore")
 
 

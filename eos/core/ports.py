@@ -133,12 +133,14 @@ class Taken:
         claimed: One past the highest offset claimed; 0 if none.
         floor: The highest frontier the ledger was told; 0 if none.
         begun: Plain tier: one past the highest offset that may have begun; 0 if none.
+        previous: The newest epoch before this one, as far as the ledger remembers; 0 if none.
     """
 
     epoch: int
     claimed: int
     floor: int
     begun: int = 0
+    previous: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,15 +111,15 @@ def in_doubt(*, verdict: Verdict, offset: int, begun: int, hearsay: bool) -> boo
 
     There a crash can fall between the effect and the settling of its record. Such a record is
     handed out again, flagged. After a ledger loss recovery does not know which of the settled
-    positions were handled and which were suppressed in favour of one that was still in flight:
-    an owner below the frontiers of the opening is hearsay, and a record that may be that one in
-    flight is never suppressed because of it.
+    positions were handled, and which were suppressed in favour of one that was still in flight.
+    So an owner below where the log ended at the opening is hearsay, and a record that may be that
+    one in flight is never suppressed because of it.
 
     Args:
         verdict: What the ledger says.
         offset: The record's offset.
         begun: One past the highest offset that may have begun before this claim.
-        hearsay: Whether the owner was put back by recovery.
+        hearsay: Whether the owner stands below where the log ended when the ledger was opened.
     """
     if offset >= begun:
         return False

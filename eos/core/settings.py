@@ -219,8 +219,9 @@ def _server_faults(settings: SimpleNamespace) -> list[str]:
     if settings.brokers and not all(":" in b for b in settings.brokers.split(",")):
         faults.append(f"brokers={settings.brokers!r}: {_BROKERS_ADVICE}")
     if settings.ledger and not settings.ledger.startswith(_LEDGERS):
-        scheme = settings.ledger.partition("://")[0]  # not all of it: it may hold a password
-        faults.append(f"ledger={scheme!r}…: {_LEDGER_ADVICE}")
+        scheme, found, _ = settings.ledger.partition("://")
+        told = f"{scheme}://…" if found else "…"  # not all of it: it may hold a password
+        faults.append(f"ledger={told!r}: {_LEDGER_ADVICE}")
     return faults
 
 

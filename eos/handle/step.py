@@ -2,25 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 from eos.consume.lanes import Slice
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import DeadLettered, Emit, Retried
 from eos.core.ports import Ledger, Mark
 from eos.core.record import Record
-from eos.core.settings import Settings
+from eos.core.settings import Reconcile, Settings
 from eos.handle.letters import DeadLetters, Output, in_short
 from eos.handle.outputs import Outputs
 from eos.handle.steps import Step
 from eos.handle.tries import Hold, Tries
 
-
-class Given(NamedTuple):
-    """A record as the handler gets it, and the payload that it came with."""
-
-    record: Record
-    raw: bytes | None
+Given = tuple[Record, bytes | None]
+"""A record as the handler gets it, and the payload that it came with."""
 
 
 @dataclass(slots=True)
@@ -121,7 +116,7 @@ class Handle:
                 except Exception as error:  # noqa: BLE001 what somebody sent may be anything
                     handled.undecodable.append((record, error))
                     continue
-            yield Given(record, raw)
+            yield record, raw
 
     def _handle_batch(self, step: Step, handled: Handled, batch: list[Given]) -> None:
         """Try the batch as a whole; after a failure, each record by itself."""
@@ -141,8 +136,8 @@ class Handle:
             handled.slice = self._tries.again(handled.slice, records[0], error)
         except Exception as error:  # noqa: BLE001 the user's code may raise anything
             if self._tries.once(lane) and not self._tries.had_no_effect(step, error):
-                for given in batch:
-                    self._fail(handled, given, "handler_failed", error)
+                for record, raw in batch:
+                    self._fail(handled, record, raw, "handler_failed", error)
                 return
             self._emit(Retried(step.source, records[0].attempt, in_short(error)))
             for record in records:
@@ -152,17 +147,24 @@ class Handle:
 
     def _reconciled(
         self, step: Step, handled: Handled, records: Iterable[Given]
+    ) -> Iterable[Given]:
+        """Leave out what had its effect, where a function can tell."""
+        if self._reconcile is None:
+            return records
+        return self._asked(self._reconcile, step, handled, records)
+
+    def _asked(
+        self, reconcile: Reconcile, step: Step, handled: Handled, records: Iterable[Given]
     ) -> Iterator[Given]:
-        """Leave out what had its effect, where a function can tell.
+        """Ask about what is in doubt.
 
         It is asked about each record when its turn has come: of two copies that are both in doubt
         the first may have its effect only now.
         """
-        for given in records:
-            record = given.record
-            if record.in_doubt and self._reconcile is not None:
+        for record, raw in records:
+            if record.in_doubt:
                 try:
-                    if self._reconcile(record):
+                    if reconcile(record):
                         continue
                 except step.fatal:
                     raise
@@ -170,15 +172,18 @@ class Handle:
                     away = RetriableError(f"reconcile: {in_short(error)}", on="reconcile")
                     handled.slice = self._tries.again(handled.slice, record, away)
                     return
-            yield given
+            yield record, raw
 
     def _handle_each(self, step: Step, handled: Handled, records: Iterable[Given]) -> None:
         lane = handled.slice.lane
-        for given in records:
-            record = given.record
+        for record, raw in records:
             self._begin(handled.slice, record)
             try:
-                handled.outputs += self._results(step, [record])
+                handled.outputs += (
+                    self._results(step, [record])
+                    if step.batch
+                    else self._outputs(step, record, step.handler(record))
+                )
             except step.fatal:  # the user's word that going on is wrong
                 raise
             except Exception as error:  # noqa: BLE001 the user's code may raise anything
@@ -186,15 +191,11 @@ class Handle:
                 if not reason:
                     handled.slice = self._tries.again(handled.slice, record, error)
                     return
-                self._fail(handled, given, reason, error)
+                self._fail(handled, record, raw, reason, error)
 
     def _results(self, step: Step, records: list[Record]) -> list[Output]:
-        """Call the handler."""
-        if step.batch:
-            returned: Any = step.handler(list(records))  # a copy: it may empty its own
-            return self._outputs.of_batch(step, records, returned)
-        (record,) = records
-        return self._outputs(step, record, step.handler(record))
+        """Call a handler of lists, with a copy: it may empty its own."""
+        return self._outputs.of_batch(step, records, step.handler(list(records)))
 
     def _begin(self, slice_: Slice, record: Record) -> None:
         """Plain tier: note that the records up to this one begin, before the handler is called."""
@@ -203,15 +204,17 @@ class Handle:
             return
         mark = Mark(lane.partition[1], lane.epoch, record.offset + 1)
         if lane.marked < mark.offset:
+            lane.marked = mark.offset  # before: it is ours even if the answer is lost
             if not self._ledger.begin(lane.shard, slice_.seal, mark):
                 raise AbortableError("the ledger was re-sealed, or we were replaced", "ledger_mark")
-            lane.marked = mark.offset
         lane.begun = max(lane.begun, mark.offset)
 
-    def _fail(self, handled: Handled, given: Given, reason: str, error: Exception) -> None:
+    def _fail(
+        self, handled: Handled, record: Record, raw: bytes | None, reason: str, error: Exception
+    ) -> None:
         """Make a dead letter of a record that was handled in vain, as it came."""
-        given.record.value = given.raw
-        self._letter(handled, self._letters(given.record, reason, error), given.record, reason)
+        record.value = raw
+        self._letter(handled, self._letters(record, reason, error), record, reason)
 
     def _reject(
         self, handled: Handled, record: Record, reason: str, error: Exception | None = None

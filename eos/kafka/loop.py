@@ -90,8 +90,8 @@ class LoopReader(KafkaReader):
             self._assignments += 1
             new = dict.fromkeys(_names(partitions), self._assignments)
             self._assigned = {**self._assigned, **new}
-            for partition in partitions:
-                partition.offset = 0  # they begin paused, as all do
+            # They begin paused, as all do; the user's own list stays as it is.
+            partitions = [TopicPartition(p.topic, p.partition, 0) for p in partitions]
             if more:
                 self._consumer.incremental_assign(partitions)
             else:
@@ -137,9 +137,7 @@ class LoopReader(KafkaReader):
         """
         with self._lock:
             self._take_over()
-            for name, partitions in self._untold:
-                self._call(name, partitions)
-            self._untold = []
+            self._catch_up()
             with translating("read"):
                 messages = self._consumer.consume(limit, 0)
                 if not messages and seconds > 0:
@@ -209,7 +207,8 @@ class LoopReader(KafkaReader):
             chosen = self._call("on_assign", partitions)
         finally:
             self._note_starts(chosen)
-            self._on_assign(consumer, chosen)
+            copies = [TopicPartition(p.topic, p.partition, p.offset) for p in chosen]
+            self._on_assign(consumer, copies)
 
     def _group_revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
@@ -238,6 +237,18 @@ class LoopReader(KafkaReader):
             return partitions if self._chosen is None else self._chosen
         finally:
             self._rebalancing = False
+
+    def _catch_up(self) -> None:
+        """Tell the user what came about while the vigil polled."""
+        while self._untold:
+            name, partitions = self._untold.pop(0)
+            chosen = self._call(name, partitions)
+            if chosen is not partitions:
+                self._note_starts(chosen)
+                self._assignments += 1
+                places = _names(chosen)
+                new = {p: self._assignments for p in places if p in self._assigned}
+                self._assigned = {**self._assigned, **new}  # to be opened anew, from there
 
     def _note_starts(self, partitions: list[TopicPartition]) -> None:
         for partition in partitions:

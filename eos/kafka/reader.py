@@ -101,7 +101,7 @@ class KafkaReader:
         if is_place_taken(error):
             self._join_anew()
             return RetriableError(
-                "our place in the group is not free: its last holder was not told to be gone "
+                "our place in the group is not free: its last holder is not known to be gone "
                 f"yet, or another process has our group.instance.id ({error.str()})"
             )
         if error.code() == KafkaError._AUTO_OFFSET_RESET:

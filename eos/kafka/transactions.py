@@ -1,8 +1,10 @@
 """The transactional producer, supervised."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -17,11 +19,13 @@ from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import FENCED, is_indefinite, translated, translating
 from eos.kafka.reader import offsets
 from eos.kafka.signs import Statistics, Watch
+from eos.kafka.vigil import Vigil
 
 _INIT_TIMEOUT = 5.0
 _CALL_TIMEOUT = 10.0
 _FULL_FLUSH = 0.1
 _FIRST_DELIVERY = 2.0
+_IDLE_SECONDS = 1.0
 
 
 class KafkaTransactions:
@@ -60,6 +64,8 @@ class KafkaTransactions:
         self._log = logging.Logger("eos.kafka.producer", logging.INFO)  # noqa: LOG001 one each
         self._log.parent = CLIENT_LOG
         self._log.addHandler(Watch(self._supervisor))
+        self._lock = threading.Lock()
+        self._idle = Vigil(_IDLE_SECONDS, self._lock, self._attend)
 
     def prepare(self) -> None:
         """Have a producer that may begin; ends what a predecessor left open."""
@@ -70,16 +76,17 @@ class KafkaTransactions:
 
     def begin(self) -> None:
         """Begin a transaction, with a new producer if the last one is tainted."""
-        if self._producer is not None and self._supervisor.state is State.READY:
-            # Its log, its statistics and the reports of what an abort purged belong to what is
-            # over, and may say that it is not.
-            self._serve(0)
-        self.prepare()
-        self._began = time.monotonic()
-        self._produced = self._failures = 0
-        self._undelivered, self._offsets_sent = "", False
-        self._call("begin", self._producer.begin_transaction)
-        self._open = True
+        with self._lock:
+            if self._producer is not None and self._supervisor.state is State.READY:
+                # Its log, its statistics and the reports of what an abort purged belong to what
+                # is over, and may say that it is not.
+                self._serve(0)
+            self.prepare()
+            self._began = time.monotonic()
+            self._produced = self._failures = 0
+            self._undelivered, self._offsets_sent = "", False
+            self._call("begin", self._producer.begin_transaction)
+            self._open = True
 
     def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
         """Add a message; a full queue is waited for."""
@@ -159,6 +166,7 @@ class KafkaTransactions:
     def close(self) -> None:
         """Give the producer up."""
         self._closed = True
+        self._idle.stop()
         if self._producer is not None:
             self.abort()
             self._drop()
@@ -193,6 +201,7 @@ class KafkaTransactions:
                 error_cb=_errored,
                 stats_cb=self._statistics,
             )
+        self._idle.start()
         self._supervisor.see(Seen.CREATED)
         try:
             self._call("initialise transactions", self._producer.init_transactions, _INIT_TIMEOUT)
@@ -201,6 +210,13 @@ class KafkaTransactions:
             raise
         if again:
             self._emit(ProducerRecreated(reason))
+
+    def _attend(self) -> None:
+        """Serve what a producer tells between transactions, or it would pile up in the client."""
+        producer = self._producer
+        if producer is not None and not self._open:
+            with suppress(KafkaException):  # what is fatal shows in the next call, too
+                producer.poll(0)
 
     def _drop(self) -> None:
         # Without a flush: what is still queued belongs to a transaction that is over.

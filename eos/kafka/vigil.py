@@ -63,12 +63,15 @@ class Vigil:
         self._stand_in = stand_in
         self._clock = clock
         self._last = clock()
+        self._started = False
         self._over = threading.Event()
 
     def start(self) -> None:
-        """Begin to watch, in a thread that the process does not wait for."""
+        """Begin to watch, in a thread that the process does not wait for; once is enough."""
         self.passed()
-        threading.Thread(target=self._watch, name="vigil", daemon=True).start()
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._watch, name="vigil", daemon=True).start()
 
     def passed(self) -> None:
         """Note that somebody came by. The lock must be held."""

@@ -62,7 +62,7 @@ class Recover:
         # One for all its tries: a worker whose recovery failed goes on under its own lock.
         self._token = uuid.uuid4().hex
 
-    def __call__(self, topic: str, cause: str, begins: Mapping[int, int]) -> None:
+    def __call__(self, topic: str, cause: str, begins: Mapping[int, int]) -> int:
         """Recover; when this returns, the shard is open.
 
         Args:
@@ -70,6 +70,9 @@ class Recover:
             cause: `closed` or `gap`.
             begins: Where the reading of partitions begins that nothing was settled of: there is
                 nothing to read again below it.
+
+        Returns:
+            How many records were read again.
 
         Raises:
             RetriableError: Another worker recovers it, or a server is away.
@@ -86,6 +89,7 @@ class Recover:
         finally:
             log.close()
         self._emit(Recovered(topic, cause, records, time.monotonic() - began))
+        return records
 
     def _rebuild(
         self, shard: Shard, recovery: Recovery, log: Log, topic: str, begins: Mapping[int, int]

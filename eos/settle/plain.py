@@ -96,6 +96,10 @@ class Plain:
         """Take note that somebody else commits these."""
         self._behind = {p: kept for p, kept in self._behind.items() if p not in frontiers}
 
+    def behind(self) -> dict[Partition, int]:
+        """Give what is settled and not committed to Kafka yet."""
+        return {partition: frontier.offset for partition, (_, frontier) in self._behind.items()}
+
     def commit_if_due(self) -> None:
         """Let them follow if it is time; nobody waits for the answer."""
         if self._behind and self._clock.monotonic() >= self._due:

@@ -28,7 +28,9 @@ def kill() -> None:
 
 def stop() -> None:
     """Stop until somebody sends SIGCONT, as a zombie does: connections stay open."""
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # To this very thread: another one might serve a signal to the process, and this one go on
+    # for a moment.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from eos.core.events import Lived
 from eos.core.ports import Ledger
 from eos.core.settings import Settings
 from eos.handle import Step
@@ -14,6 +15,7 @@ from eos.testing.wires import Died, Wires
 from eos.testing.worker import Worker
 
 _TURNS = 100_000
+_CALM = 10_000  # turns of up to a second: far longer than any pause of a line
 _SHORTEST, _LONGEST = 0.001, 1.0
 _GENERATIONS = 24
 
@@ -113,17 +115,23 @@ class Stage:
         self._work()
 
     def _work(self) -> None:
-        calm = 0
-        for _ in range(_TURNS):
+        calm, pause = 0, _SHORTEST
+        for turn in range(1, _TURNS + 1):
             if self._turn():
-                calm = 0
+                calm, pause = 0, _SHORTEST
             elif self.drained() or not self._passes:
                 return
+            elif calm == _CALM:
+                raise self._stuck(turn)
             else:
-                self.clock.tick(min(_SHORTEST * 2**calm, _LONGEST))
+                self.clock.tick(pause := min(2 * pause, _LONGEST))
                 calm += 1
-        told = "\n".join(f"  {event}" for event in self.notes.events[-5:])
-        raise StuckError(f"what was sent is not settled after {_TURNS} turns; at last:\n{told}")
+        raise self._stuck(_TURNS)
+
+    def _stuck(self, turns: int) -> StuckError:
+        news = [event for event in self.notes.events if not isinstance(event, Lived)]
+        told = "\n".join(f"  {event}" for event in news[-5:])
+        return StuckError(f"what was sent is not settled after {turns} turns; at last:\n{told}")
 
     def _turn(self) -> bool:
         """Let the worker take a turn, or the next one if it died; True if there may be more."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any, cast
 
-from eos.core.events import Event, Waiting
+from eos.core.events import Event, Lived, Waiting
 from eos.core.ports import Ledger, Ports
 from eos.core.record import Message, Record
 from eos.core.settings import Settings
@@ -112,7 +112,7 @@ class Worker:
 
     def _told(self, event: Event) -> None:
         self._notes.events.append(event)
-        self._busy |= not isinstance(event, Waiting)
+        self._busy |= not isinstance(event, Waiting | Lived)
 
     def _watched(self, step: Step) -> Callable[[Any], Any]:
         """Note what the handler gets, before it gets it."""

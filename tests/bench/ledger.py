@@ -67,7 +67,7 @@ class Bench:
         shard = Shard("bench", "group", str(next(self._shards)))
         recovery = self.ledger.lock(shard, "bench", 60)
         assert recovery
-        assert self.ledger.open(shard, recovery, dict.fromkeys(range(PARTITIONS), 0))
+        assert self.ledger.open(shard, recovery, dict.fromkeys(range(PARTITIONS), 0), {})
         taken = self.ledger.take(shard, range(PARTITIONS))
         return shard, {p: t.epoch for p, t in taken.items()}
 

@@ -50,6 +50,7 @@ class PlainWorker(Worker):
             "effects": str(self.effects),
             "faults": faults,
             "die": die or {},
+            "broken": self.broken,
         }
         self.output.append(self.diary.with_suffix(f".{len(self.output)}.out"))
         with self.output[-1].open("wb") as output:

@@ -8,15 +8,17 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import redis
 
 import eos
 from eos import build
 from eos.core.events import Claimed, Event
+from eos.core.ports import Claims, Ledger, Mark
+from eos.core.record import Shard
 from eos.testing import faults
 from tests.integration.worker import Diary
 
@@ -73,6 +75,24 @@ class Effects:
             faults.kill()
 
 
+class Unmarked:
+    """A ledger that does not note what begins."""
+
+    def __init__(self, ledger: Any) -> None:
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def claim(self, shard: Shard, batch: Sequence[Claims]) -> Any:
+        for claims in batch:
+            claims.begun = 0
+        return self._ledger.claim(shard, batch)
+
+    def begin(self, _shard: Shard, _seal: str, _mark: Mark) -> bool:
+        return True
+
+
 def main(order: dict[str, Any]) -> None:
     """Work until SIGTERM."""
     asked: list[int] = []
@@ -88,6 +108,8 @@ def main(order: dict[str, Any]) -> None:
         diary.note(type(event).__name__, about=str(event))
 
     ports = build.adapters(app.settings, order["slot"], emit)
+    if order["broken"]:
+        ports.ledger = cast("Ledger", Unmarked(ports.ledger))
     for fault in order["faults"]:
         port, act = fault.pop("port"), _action(diary, fault, app.settings.ledger)
         wrapped = faults.faulty(getattr(ports, port), faults.Fault(**fault, action=act))
@@ -103,7 +125,7 @@ def _action(diary: Diary, fault: dict[str, Any], ledger: str) -> Callable[[], No
             client.flushall()
 
     kind = fault.pop("action")
-    act = {"kill": faults.kill, "flush": flush}[kind]
+    act = {"kill": faults.kill, "stop": faults.stop, "flush": flush}[kind]
     where = f"{fault['when']} {fault['method']}"
 
     def action() -> None:

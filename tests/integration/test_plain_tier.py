@@ -224,3 +224,43 @@ def test_another_worker_takes_over_with_a_larger_token(
     tokens = [effect.token for effect in effects]
     assert tokens == sorted(tokens)
     assert len(set(tokens)) > 1
+
+
+def test_a_ledger_that_does_not_note_what_begins_lets_effects_come_twice_unflagged(
+    worker: Start, cluster: Cluster
+) -> None:
+    one = worker("retry")
+    one.broken = "no marks"
+    inputs = with_copies(1, DISTINCT)
+    cluster.send(one.source, inputs)
+
+    one.start(die=EFFECTS[1])
+    dies(one)
+    finish(one, cluster)
+
+    assert unflagged(one.took_place())
+
+
+def test_a_worker_that_is_stopped_and_replaced_begins_nothing_when_it_wakes_up(
+    worker: Start, cluster: Cluster, read_committed: Read, tmp_path: Path
+) -> None:
+    # 1. It stops right before it would mark its next record. The group takes it for dead.
+    # 2. Another one takes over, and does what is left.
+    # 3. It wakes up: its epoch is an older one, so it may not begin.
+    one, other = worker("skip"), worker("skip")
+    other.slot, other.diary = 1, tmp_path / "other"
+    inputs = with_copies(3, DISTINCT)
+    cluster.send(one.source, inputs)
+
+    one.start(fault("ledger", "begin", "before", 33, action="stop"))
+    one.await_note("fault")
+    other.start()
+    cluster.await_settled(one.settings["group"], one.source)
+    one.go_on()
+    one.await_note("Aborted")
+    one.drain()
+    other.drain()
+
+    letters = read_committed(f"{one.settings['group']}.dead-letters")
+    assert_kept("skip", inputs, one, letters)
+    assert lost(inputs, one.took_place()) == set()

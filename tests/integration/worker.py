@@ -39,7 +39,7 @@ class Diary:
 
     def event(self, event: Event) -> None:
         if isinstance(event, Committed):
-            self.held -= event.records
+            self.held -= sum(sum(tally.verdicts.values()) for tally in event.tallies)
         about = {each.name: getattr(event, each.name) for each in fields(event)}
         self.note(type(event).__name__, **about)
 

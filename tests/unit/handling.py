@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from eos.consume.lanes import Lane, Slice
+from eos.core.errors import RetriableError
 from eos.core.events import Event
 from eos.core.ports import Mark
 from eos.core.record import Record, Send, Shard
@@ -26,15 +27,18 @@ class Held(NamedTuple):
 
 
 class Ledger:
-    """Notes the marks that it is given, unless it has lost its seal."""
+    """Notes the marks that it is given; it may be away, or have lost its seal."""
 
     def __init__(self) -> None:
         self.marks: list[Mark] = []
         self.rewound: list[Mark] = []
         self.sealed = True
+        self.away = False
 
     def begin(self, _shard: Shard, _seal: str, mark: Mark) -> bool:
         self.marks.append(mark)
+        if self.away:
+            raise RetriableError("no connection", "ledger")
         return self.sealed
 
     def rewind(self, _shard: Shard, marks: Sequence[Mark]) -> bool:

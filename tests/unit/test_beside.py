@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from eos import build
-from eos.build import Ports
 from eos.core.errors import HungError
+from eos.core.ports import Ports
 from eos.core.settings import Settings
 from eos.handle import Step
 from eos.settle import Settle

@@ -310,14 +310,19 @@ def test_a_lane_is_begun_in_the_log_when_the_ledger_is_open_and_before_it_is_cla
     bench = Bench()
     slice_ = slice_of(1)
     slice_.lane.ours = False
-    bench.ledger.answer = Refused(Admission.CLOSED)
-    with pytest.raises(AbortableError):
-        bench.claim([slice_])
-    assert (bench.begun, bench.ledger.asked) == ([], [[]])  # asked, and nothing claimed
-    bench.verdicts(Verdict.FRESH)  # one that is ours
-    assert bench.begun == []
+    closed, claimed = Refused(Admission.CLOSED), Claimed("seal", [Verdict.FRESH], {}, {0: UNKNOWN})
+    begun_before: list[int] = []
+
+    def claim(_shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
+        bench.ledger.asked.append(batch)
+        begun_before.append(len(bench.begun))
+        return claimed if batch else closed
+
+    bench.ledger.claim = claim  # type: ignore[method-assign]
     bench.claim([slice_])
-    assert bench.begun == [("in", 0)]
+    assert [len(batch) for batch in bench.ledger.asked] == [0, 1]
+    assert (begun_before, bench.begun) == ([0, 1], [("in", 0)])
+    assert bench.recovered == [("in", "closed", {})]
 
 
 # --- refusals --------------------------------------------------------------------------------

@@ -110,6 +110,14 @@ def test_nothing_begins_under_a_seal_that_is_broken() -> None:
     assert bench.lane.begun == 0
 
 
+def test_a_mark_whose_answer_is_lost_is_our_own_and_the_record_did_not_begin() -> None:
+    bench = Bench(lambda _: pytest.fail("it began"), to=None, plain=True)
+    bench.ledger.away = True
+    with pytest.raises(RetriableError):
+        bench.once(b"a")
+    assert (bench.lane.marked, bench.lane.begun) == (1, 0)
+
+
 def test_what_was_tried_in_vain_may_have_had_its_effect() -> None:
     bench = Bench(fails_on(b"poison"), to=None, plain=True)
     bench.once(b"a", b"poison", b"b")

@@ -1,5 +1,7 @@
 """What the producer's supervisor goes by, and what it makes of it."""
 
+from collections.abc import Iterator
+
 import pytest
 from confluent_kafka import KafkaError
 
@@ -22,8 +24,10 @@ def events() -> list[Event]:
 
 
 @pytest.fixture
-def made(producers: Producers, events: list[Event]) -> KafkaTransactions:
-    return transactions(producers, events)
+def made(producers: Producers, events: list[Event]) -> Iterator[KafkaTransactions]:
+    supervised = transactions(producers, events)
+    yield supervised
+    supervised.close()
 
 
 @pytest.fixture
@@ -200,3 +204,22 @@ def test_a_start_that_failed_for_whatever_reason_is_made_again(
         made.prepare()
     assert whole(made)
     assert producers.count("make") == 2
+
+
+def test_what_a_producer_tells_between_transactions_is_listened_to(
+    made: KafkaTransactions, producers: Producers, events: list[Event]
+) -> None:
+    whole(made)
+    producers.plan["poll"].append(producers.disconnect)
+    made._attend()  # noqa: SLF001 what the vigil calls
+    whole(made)
+    assert reasons(events) == [Seen.DISCONNECTED.value]
+
+
+def test_nobody_else_serves_a_producer_while_a_transaction_is_open(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made._attend()  # noqa: SLF001 what the vigil calls
+    made.begin()
+    made._attend()  # noqa: SLF001
+    assert producers.count("poll") == 0

@@ -1,4 +1,5 @@
 import logging
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import KafkaError
@@ -21,8 +22,10 @@ def events() -> list[Event]:
 
 
 @pytest.fixture
-def made(producers: Producers, events: list[Event]) -> KafkaTransactions:
-    return transactions(producers, events)
+def made(producers: Producers, events: list[Event]) -> Iterator[KafkaTransactions]:
+    supervised = transactions(producers, events)
+    yield supervised
+    supervised.close()
 
 
 def test_a_producer_is_made_when_it_is_needed_and_kept_as_long_as_it_is_trusted(

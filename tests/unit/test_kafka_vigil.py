@@ -74,6 +74,7 @@ def test_its_thread_ends_when_it_is_over() -> None:
     before = threading.active_count()
     vigil = Vigil(0.001, threading.RLock(), lambda: None)
     vigil.start()
+    vigil.start()
     assert threading.active_count() == before + 1
     vigil.stop()
     assert wait_until(lambda: threading.active_count() == before, seconds=10)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from eos import build
-from eos.build import Ports
 from eos.consume import step as consume
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Claimed, Committed, Event, Settled
 from eos.core.frontier import Frontier
+from eos.core.ports import Ports
 from eos.core.record import Record, Send
 from eos.core.settings import Settings
 from eos.handle import Step
@@ -160,7 +160,7 @@ def test_after_a_crash_the_policy_says_what_becomes_of_what_had_begun(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_after_a_crash_a_function_can_tell_what_took_place(when: str) -> None:
-    bench = Bench(
+    bench: Bench = Bench(
         in_doubt="reconcile", reconcile=lambda r: r.value in {value for value, _ in bench.effects}
     )
     bench.send("a", "b", "c")
@@ -198,7 +198,7 @@ def test_a_worker_that_dies_at_any_call_repeats_only_what_it_flags(
 def test_a_call_that_fails_once_repeats_nothing_unflagged(
     method: str, error: Exception, when: Any
 ) -> None:
-    bench = Bench(in_doubt="reconcile", reconcile=lambda r: r.value in dict(bench.effects))
+    bench: Bench = Bench(in_doubt="reconcile", reconcile=lambda r: r.value in dict(bench.effects))
     bench.send("a", "b", "c", "a'")
 
     def fail() -> None:

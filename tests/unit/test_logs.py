@@ -64,15 +64,19 @@ def root() -> Iterator[None]:
             Committed([TALLY, Tally("bills", {Verdict.FRESH: 2}, 0)], [], 4, 0.0123),
             "DEBUG",
             "eos.settle",
-            "committed group=billing topics=bills,orders fresh=7 duplicate=1 outputs=4 "
-            "seconds=0.012",
+            (
+                "committed group=billing topics=bills,orders fresh=7 duplicate=1 outputs=4 "
+                "seconds=0.012"
+            ),
         ),
         (
             Committed([TALLY], [], 4, 2, resolved=True),
             "INFO",
             "eos.settle",
-            "committed, as the offsets tell group=billing topics=orders fresh=5 duplicate=1 "
-            "outputs=4 seconds=2",
+            (
+                "committed, as the offsets tell group=billing topics=orders fresh=5 duplicate=1 "
+                "outputs=4 seconds=2"
+            ),
         ),
         (
             Settled([TALLY]),

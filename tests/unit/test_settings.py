@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-import eos
 from eos.core.errors import ConfigError
 from eos.core.settings import Settings, duration
 
@@ -160,65 +159,3 @@ def test_a_policy_that_asks_a_function_needs_one() -> None:
     (fault,) = faults(in_doubt="reconcile")
     assert fault.startswith("reconcile=None")
     assert Settings(**GOOD, in_doubt="reconcile", reconcile=lambda _: True).reconcile
-
-
-# --- the app --------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("EOS_BROKERS", "EOS_LEDGER", "EOS_RETRIES", "EOS_INSTANCE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def app_faults(**settings: Any) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        eos.App(**{"group": "g", **settings})
-    return list(caught.value.faults)
-
-
-def test_an_unknown_setting_is_named_beside_the_other_faults() -> None:
-    found = app_faults(brokers="x", ledger="memory:", retrys=3, retries=-1)
-    assert any(fault.startswith("retrys") for fault in found)
-    assert any(fault.startswith("retries=-1") for fault in found)
-    assert any(fault.startswith("brokers") for fault in found)
-
-
-def test_what_is_not_given_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EOS_BROKERS", "env:9092")
-    monkeypatch.setenv("EOS_LEDGER", "memory:")
-    monkeypatch.setenv("EOS_RETRIES", "7")
-    monkeypatch.setenv("EOS_INSTANCE", "blue")
-    settings = eos.App(group="g").settings
-    assert (settings.brokers, settings.retries) == ("env:9092", 7)
-    assert settings.transactional_id(0) == "g.blue.0"
-    assert eos.App(group="g", brokers="given:1").settings.brokers == "given:1"
-
-
-def test_a_wrong_number_in_the_environment_is_told_with_the_other_faults(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("EOS_RETRIES", "many")
-    found = app_faults(brokers="x", ledger="memory:")
-    assert any("EOS_RETRIES" in fault for fault in found)
-    assert any(fault.startswith("brokers") for fault in found)
-
-
-def test_an_app_can_be_imported_without_servers_and_does_not_start_without_them() -> None:
-    app = eos.App(group="g")
-    app.step("orders")(lambda _record: None)
-    assert [step.source for step in app.steps] == ["orders"]
-    with pytest.raises(ConfigError, match="EOS_BROKERS"):
-        app.work()
-
-
-def test_an_app_without_steps_does_not_start() -> None:
-    with pytest.raises(ConfigError, match="no steps"):
-        eos.App(group="g", brokers="a:1", ledger="memory:").work()
-
-
-def test_a_topic_has_one_step() -> None:
-    app = eos.App(group="g", brokers="a:1", ledger="memory:")
-    app.step("orders")(lambda _record: None)
-    with pytest.raises(ConfigError, match="has a step already"):
-        app.step("orders")(lambda _record: None)

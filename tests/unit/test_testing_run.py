@@ -1,6 +1,7 @@
 """An app on the test bench: what goes in, what comes out, and by which clock."""
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -284,10 +285,16 @@ def test_it_is_the_apps_own_settings_that_count() -> None:
 
 
 def test_a_thousand_records_take_no_more_threads_than_the_tests_own() -> None:
-    import threading  # noqa: PLC0415
+    before = set(threading.enumerate())
+    seen: set[threading.Thread] = set()
 
-    with run(app_of(commit_interval="1h")) as t:
+    def handler(record: eos.Record) -> eos.Send:
+        seen.add(threading.current_thread())
+        return eos.Send(record.value)
+
+    with run(app_of(handler, commit_interval="1h")) as t:
         for n in range(1000):
             t.send("in", str(n))
         assert len(t.values("out")) == 1000
-        assert threading.active_count() == 1
+        assert set(threading.enumerate()) <= before
+    assert seen == {threading.current_thread()}

@@ -10,7 +10,6 @@ from eos.core.errors import AbortableError
 from eos.core.record import Message
 from eos.doors.consumer.claim import Claims
 from eos.doors.consumer.tape import Tape
-from eos.doors.consumer.transaction import Transaction
 
 Placed = tuple[Slice, list[int]]
 """A slice, and where its records stand among the messages that were read."""
@@ -23,20 +22,20 @@ class Ahead:
         below: The steps.
         tape: What is handed out.
         claims: Remembers what the ledger said.
-        transaction: Where dead letters go; None publishes them at once, in the plain tier.
     """
 
-    def __init__(
-        self, below: Loop, tape: Tape, claims: Claims, transaction: Transaction | None
-    ) -> None:
+    def __init__(self, below: Loop, tape: Tape, claims: Claims) -> None:
         self._below = below
         self._consume = below.consume
         self._tape = tape
         self._claims = claims
-        self._transaction = transaction
 
-    def __call__(self, seconds: float) -> bool:
-        """Read a batch, if one comes in time, and claim it. What was on the tape is handed out.
+    def __call__(self, seconds: float, limit: int = 0) -> bool:
+        """Read a batch, if one comes in time, claim it, and put it on the tape.
+
+        Args:
+            seconds: How long to wait.
+            limit: At most so many records; 0: as many as the loop keeps pace with.
 
         Returns:
             Whether something was read; all of it may have been suppressed.
@@ -45,15 +44,14 @@ class Ahead:
             AbortableError: What was read is void.
             RetriableError: A server is away.
         """
-        messages = self._consume.read(seconds)
+        messages = self._consume.read(seconds, limit)
         self._tape.adopt(self._consume.lanes)
         if not messages:
             return False
         batch = self._placed(messages)
-        self._below.claim([slice_ for slice_, _ in batch])
-        for slice_, _ in batch:
-            self._reject(slice_)
-        self._claims.remember([slice_ for slice_, _ in batch])
+        slices = [slice_ for slice_, _ in batch]
+        self._below.claim(slices)
+        self._claims.remember(slices)
         self._tape.load(messages, [(slice_, _kept(slice_, places)) for slice_, places in batch])
         return True
 
@@ -73,14 +71,6 @@ class Ahead:
                 slice_.complete()
             batch.append((slice_, places[start:]))
         return batch
-
-    def _reject(self, slice_: Slice) -> None:
-        for record, reason in slice_.rejected:
-            letter = self._below.letters(record, reason)
-            if self._transaction is None:
-                self._below.publish(*letter)
-            else:
-                self._transaction.add(letter, (slice_.lane.partition, record.offset))
 
 
 def _kept(slice_: Slice, places: list[int]) -> list[int]:

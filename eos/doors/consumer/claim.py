@@ -41,14 +41,16 @@ class _Part(NamedTuple):
 
 
 class Claims:
-    """Remembers the claims of the latest batches.
+    """Remembers the claims of what is handed out, and of what was not long ago.
 
     Args:
-        batches: Of how many.
+        records: Of how many records at least.
     """
 
-    def __init__(self, batches: int) -> None:
-        self._batches: deque[list[_Part]] = deque(maxlen=batches)
+    def __init__(self, records: int) -> None:
+        self._most = records
+        self._records = 0
+        self._batches: deque[list[_Part]] = deque()
 
     def remember(self, batch: Sequence[Slice]) -> None:
         """Remember a batch that was claimed. What is handed on may be changed afterwards."""
@@ -65,6 +67,17 @@ class Claims:
                 for slice_ in batch
             ]
         )
+        self._records += sum(slice_.read for slice_ in batch)
+
+    def thin(self, ahead: int) -> None:
+        """Forget the oldest batches.
+
+        Args:
+            ahead: How many records wait to be handed out.
+        """
+        while self._records > self._most + ahead and len(self._batches) > 1:
+            oldest = self._batches.popleft()
+            self._records -= sum(len(part.offsets) for part in oldest)
 
     def __call__(self, partition: Partition, offset: int) -> Claim:
         """Give the claim of a record.

@@ -88,7 +88,7 @@ def read(
         settings=made,
         auto_commit=conf.get("enable.auto.commit", conf.get("auto.commit.enable", True)) in _TRUE,
         auto_store=conf.get("enable.auto.offset.store", True) in _TRUE,
-        interval=float(conf.get("auto.commit.interval.ms", _AUTO_COMMIT_MS)) / 1000,
+        interval=_seconds(conf.get("auto.commit.interval.ms", _AUTO_COMMIT_MS)),
         callbacks={k: v for k, v in conf.items() if _is_callback(k, v) or k == "logger"},
         producer=(producing, _transactional_id(made, producer)) if producing else None,
     )
@@ -128,6 +128,10 @@ def stores_by_itself(consumer: Any) -> bool:
 def _first(conf: Mapping[str, Any]) -> str:
     said = str(conf.get("auto.offset.reset", conf.get("topic.auto.offset.reset", "latest")))
     return _FIRST.get(said, said)
+
+
+def _seconds(milliseconds: Any) -> float:
+    return float(milliseconds) / 1000 or float("inf")  # 0 is never, as in librdkafka
 
 
 def _is_callback(name: str, value: object) -> bool:

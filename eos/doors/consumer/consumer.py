@@ -168,8 +168,12 @@ class Consumer:
             raise ValueError("commit a message or offsets, not both")
         wanted = None
         if message is not None:
+            if message.error() is not None:
+                self._out.refuse(message)
             wanted = {_place(message): (_offset(message) + 1, "")}
         elif offsets is not None:
+            if not offsets:
+                return None
             wanted = {(o.topic, o.partition): (o.offset, o.metadata or "") for o in offsets}
         return self._out.commit(wanted, wait=not asynchronous)
 
@@ -213,6 +217,8 @@ class Consumer:
             ConfigError: With a producer, outside of `on_assign`: nothing would fence the offsets.
         """
         self._out.check_assignable()
+        if not self._reader.rebalancing:
+            self._out.drop_all()
         self._reader.assign(partitions)
 
     def incremental_assign(self, partitions: list[Any]) -> None:
@@ -222,10 +228,14 @@ class Consumer:
 
     def unassign(self) -> None:
         """Read nothing any more."""
+        if not self._reader.rebalancing:
+            self._out.drop_all()
         self._reader.unassign()
 
     def incremental_unassign(self, partitions: list[Any]) -> None:
         """Read these partitions no more."""
+        if not self._reader.rebalancing:
+            self._out.drop([(p.topic, p.partition) for p in partitions])
         self._reader.unassign(partitions)
 
     def assignment(self) -> list[Any]:

@@ -25,7 +25,8 @@ from eos.doors.consumer.tape import Tape
 from eos.doors.consumer.transaction import Transaction
 
 _ROUND = 0.1  # a rebalance shows only when a read ends
-_REMEMBERED = 4
+_REMEMBERED = 10_000
+_SERVE_SECONDS = 0.5
 
 
 class Handout:
@@ -52,10 +53,10 @@ class Handout:
         if below.settle is not None:
             self._transaction = Transaction(below.settle, conf.settings)
         self._claims = Claims(_REMEMBERED)
+        self._read_at = 0.0
         self.tape = Tape()
         self.settling = Settling(below, conf, self.tape, self._transaction)
-        self._ahead = Ahead(below, self.tape, self._claims, self._transaction)
-        self._fills = 0
+        self._ahead = Ahead(below, self.tape, self._claims)
         self._failures = 0
         self._consume.revoking = self.settling.give_back
         self.due = 0.0
@@ -64,20 +65,26 @@ class Handout:
 
     def one(self, seconds: float) -> Message | None:
         """Hand out the next record; None if there is none in time."""
-        self._come_back()
-        handed = self._hand_out(1, seconds)
+        handed = self.several(1, seconds)
         return handed[0] if handed else None
 
     def several(self, number: int, seconds: float) -> list[Message]:
         """Hand out up to so many records; fewer if no more came in time."""
         self._come_back()
-        before, fills = self.tape.ends(), self._fills
-        handed = self._hand_out(number, seconds)
-        if self._fills > fills:
-            # More than one batch: remember what was handed out before this call, and take the
-            # long way next time.
-            self.settling.before, self.due = before, 0.0
-        return handed
+        if self._by_record:
+            number = min(number, 1)  # a mark in the ledger for each: see eos.Settings.in_doubt
+        deadline = time.monotonic() + seconds
+        while True:
+            if self._asks:
+                self._ask()
+            left = deadline - time.monotonic()
+            ready = self.tape.left - self.tape.at
+            if (ready >= number or (ready and left <= 0)) and self._begin(min(number, ready)):
+                return self._hand_out(min(number, ready))
+            # Nothing is handed out before the call returns: should it fail, nothing is lost.
+            self._fill(max(0.0, min(left, _ROUND)))
+            if left <= 0 and self.tape.at == self.tape.left:
+                return []
 
     def claim(self, message: Message) -> Claim:
         """Tell the claim of a record that was handed out lately."""
@@ -87,7 +94,7 @@ class Handout:
         """Publish with the next commit what comes from a record; default: from the last one."""
         if self._transaction is None:
             raise ConfigError(["produce() needs a producer: eos.Consumer(conf, producer=…)"])
-        if message is None and self.settling.last == 1 and self.settling.before is None:
+        if message is None and self.settling.last == 1 and self.tape.at:
             message = self.tape.messages[self.tape.at - 1]
         if message is None:
             self._transaction.send(send, None, "")
@@ -109,14 +116,19 @@ class Handout:
                 raise self._below.as_client_error(error) from error
             return [] if wait else None
 
+    def refuse(self, message: Any) -> None:
+        """Commit an error event: the client says what is wrong with that, as it always did."""
+        self._below.reader.client.commit(message=message)
+
     def close(self) -> None:
         """Settle what the loop came back from, and leave the group."""
         try:
             self.settling.close()
         finally:
+            self.drop_all()
+            self._consume.close()  # the user's on_revoke may still commit
             if self._below.settle is not None:
                 self._below.settle.close()
-            self._consume.close()
             self._below.ledger.close()
 
     # --- where to read ------------------------------------------------------------------------
@@ -139,7 +151,11 @@ class Handout:
         if self._consume.lane(partition) is None:
             self._below.reader.starts[partition] = offset
             return True
-        if self._transaction is not None and not self._transaction.drop(partition, offset):
+        lane = self._consume.lanes[partition]
+        if offset < lane.frontier:
+            self._consume.replay(lane, offset)  # first, for the ledger may be away
+        again = offset < self.tape.ends().get(partition, lane.handed)
+        if self._transaction and again and not self._transaction.drop(partition, offset):
             # Nobody knows which outputs belong to what is handed out again: all of it starts over.
             self._start_over(AbortableError("a seek into what is not committed", "seek"))
             return True
@@ -173,37 +189,30 @@ class Handout:
             self.settling.come_back()
         except (AbortableError, RetriableError) as error:
             self._start_over(error)
-        self.due = -1.0 if self._by_record else self.settling.due
+        self._claims.thin(self.tape.left - self.tape.at)
+        if self.tape.at < self.tape.left and time.monotonic() - self._read_at > _SERVE_SECONDS:
+            # The loop is slow, and much waits on the tape. The group must not wait for it.
+            self._fill(0.0, limit=1)
+        soon = time.monotonic() + _SERVE_SECONDS
+        self.due = -1.0 if self._by_record else min(self.settling.due, soon)
 
-    def _hand_out(self, number: int, seconds: float) -> list[Message]:
-        deadline = time.monotonic() + seconds
-        handed: list[Message] = []
+    def _hand_out(self, number: int) -> list[Message]:
         tape = self.tape
-        while True:
-            if self._asks:
-                self._ask()
-            if tape.at < tape.left:
-                step = 1 if self._asks else min(number - len(handed), tape.left - tape.at)
-                if self._begin(step):
-                    handed += tape.messages[tape.at : tape.at + step]
-                    tape.at += step
-                    self.settling.last += step
-            left = deadline - time.monotonic()
-            if len(handed) >= number or (left <= 0 and tape.at < tape.left):
-                return handed
-            if tape.at >= tape.left:
-                self._fill(max(0.0, min(left, _ROUND)))
-            if left <= 0 and tape.at >= tape.left:
-                return handed
+        handed = tape.messages[tape.at : tape.at + number]
+        tape.at += number
+        self.settling.last = number
+        if self._transaction is not None:
+            self._transaction.void = False
+        return handed
 
-    def _fill(self, seconds: float) -> None:
+    def _fill(self, seconds: float, limit: int = 0) -> None:
         """Put the next batch on the tape."""
         try:
             self.settling.before_claim()
             self._below.window.advance()
-            if self._ahead(seconds):
-                self._fills += 1
-                self._failures = self.settling.last = 0
+            self._read_at = time.monotonic()
+            if self._ahead(seconds, limit):
+                self._failures = 0
         except (AbortableError, RetriableError) as error:
             self._start_over(error)
         except BaseException:
@@ -240,6 +249,7 @@ class Handout:
             try:
                 marked = self._below.ledger.begin(lane.shard, slice_.seal, mark)
             except RetriableError as error:
+                lane.marked = end  # it may be written all the same, and is ours then
                 self._start_over(error)
                 return False
             if not marked:
@@ -289,17 +299,20 @@ class Handout:
             if assigned.get(partition) != slices[-1].lane.assignment
         ]
         self.tape.forget(lost)
+        self.settling.forget(lost)
         cause = error.cause if isinstance(error, AbortableError) else "server_away"
         left = self.tape.count()
         self._emit(Aborted(cause, before - left, str(error), left=left))
 
     def _keep_place(self) -> None:
         """Drop what was not handed out, and remember where each lane goes on."""
+        self.settling.freeze()
         self._stand(self.tape.ends())
         self.tape.drop(list(self.tape.unsettled()))
 
     def _give_up(self, partitions: Collection[Partition], cause: str) -> None:
         before = self.tape.count()
+        self.settling.freeze()
         self._stand({p: end for p, end in self.tape.ends().items() if p in partitions})
         self.tape.drop(partitions)
         if (left := self.tape.count()) < before:

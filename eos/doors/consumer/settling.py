@@ -5,18 +5,20 @@ never because it was handed out.
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from eos.build import Loop
-from eos.core.errors import EosError
+from eos.consume import Slice
+from eos.core.errors import EosError, RetriableError
 from eos.core.frontier import Frontier
 from eos.core.ports import Partition
 from eos.core.settings import duration
 from eos.doors.consumer.conf import Conf
 from eos.doors.consumer.tape import Tape
 from eos.doors.consumer.transaction import Transaction
+from eos.handle.letters import Output
 
 
 class Settling:
@@ -30,7 +32,7 @@ class Settling:
 
     Attributes:
         last: How many records of the tape the latest call handed out.
-        before: Where partitions stood before the latest call, if it went over several batches.
+        before: Where partitions stood before the latest call, if the tape tells no more.
         due: When something is to be settled, monotonic seconds.
     """
 
@@ -40,6 +42,8 @@ class Settling:
         self._plain = below.plain
         self._consume = below.consume
         self._reader = below.reader
+        self._letter = below.letters
+        self._publish = below.publish
         self._tape = tape
         self._transaction = transaction
         self._auto_commit = conf.auto_commit
@@ -74,6 +78,16 @@ class Settling:
         """Settle nothing by itself for a while."""
         self.due = time.monotonic() + self._interval if self._auto_commit else float("inf")
 
+    def freeze(self) -> None:
+        """Remember what the loop is not back from: the tape is about to be changed."""
+        if self.before is None and self.last:
+            self.before = self._returned()
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """Forget what the user stored for partitions that are lost."""
+        for partition in partitions:
+            self._stored.pop(partition, None)
+
     def store(self, ends: Mapping[Partition, int]) -> None:
         """Take note of what the user says is handled."""
         self._stored.update(ends)
@@ -89,17 +103,18 @@ class Settling:
         """
         if wanted is None:
             wanted = {partition: (end, "") for partition, end in self._new().items()}
+        wanted = {partition: told for partition, told in wanted.items() if told[0] >= 0}
         ends = {partition: end for partition, (end, _) in wanted.items()}
+        replays = self._replay(ends)
         if self._transaction is not None:
-            done = self._commit_transaction(ends)
-            return self._reader.told(done) if wait else None
-        for partition, end in ends.items():
-            lane = self._consume.lane(partition)
-            if lane is not None and end < lane.frontier:
-                lane.handed = max(lane.handed, lane.frontier)  # reading goes on where it is
-                self._consume.replay(lane, end)
+            if replays:
+                self._reader.commit_for_user(
+                    {p: Frontier(end) for p, end in replays.items()}, wait=True
+                )
+            done = self._commit_transaction({p: e for p, e in ends.items() if p not in replays})
+            return self._reader.told(done | replays) if wait else None
         self._settle(ends, tell=True)
-        frontiers = {p: Frontier(end, note=note) for p, (end, note) in wanted.items()}
+        frontiers = {p: self._frontier(p, end, note) for p, (end, note) in wanted.items()}
         self._plain.commits(frontiers)
         return self._reader.commit_for_user(frontiers, wait=wait)
 
@@ -136,16 +151,54 @@ class Settling:
         return self._tape.ends(self._tape.at - self.last)
 
     def _new(self) -> dict[Partition, int]:
-        """Give what was handed out, or stored, above the frontiers."""
+        """Give what was handed out, or stored, and is not committed yet."""
         frontiers = {p: lane.frontier for p, lane in self._consume.lanes.items()}
-        return {p: end for p, end in self._handled().items() if end > frontiers.get(p, -1)}
+        new = {p: end for p, end in self._handled().items() if end > frontiers.get(p, -1)}
+        return self._plain.behind() | new
+
+    def _replay(self, ends: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Announce replays where an offset lies below the frontier; reading goes on where it is."""
+        replays = {}
+        for partition, end in ends.items():
+            lane = self._consume.lane(partition)
+            if lane is not None and end < lane.frontier:
+                at = max(lane.handed, lane.frontier)
+                self._consume.replay(lane, end)
+                lane.handed = at
+                replays[partition] = end
+        return replays
+
+    def _frontier(self, partition: Partition, end: int, note: str) -> Frontier:
+        """Give what to commit; what was never begun is not called so because of a commit."""
+        lane = self._consume.lane(partition)
+        if lane is None or not lane.ours:
+            if lane is not None:
+                lane.told = end
+            return Frontier(end, ours=False, note=note)
+        return Frontier(end, note=note)
 
     def _settle(self, ends: Mapping[Partition, int], *, tell: bool) -> None:
         slices = self._tape.take(ends)
+        if not slices:
+            return
+        try:
+            for letter in self._letters(slices):
+                self._publish(*letter)
+        except RetriableError:
+            self._tape.put_back(slices)
+            raise
+        self._settled(slices)
+        self._plain.settle(slices, tell=tell)
+
+    def _letters(self, slices: Sequence[Slice]) -> list[Output]:
+        return [self._letter(record, why) for slice_ in slices for record, why in slice_.rejected]
+
+    def _settled(self, slices: Sequence[Slice]) -> None:
         for slice_ in slices:
-            slice_.lane.handed = max(slice_.lane.handed, slice_.end)
-        if slices:
-            self._plain.settle(slices, tell=tell)
+            lane, end = slice_.lane, slice_.end
+            lane.handed = max(lane.handed, end)
+            if self._stored.get(lane.partition, end + 1) <= end:
+                del self._stored[lane.partition]
 
     def _commit_transaction(self, ends: Mapping[Partition, int]) -> dict[Partition, int]:
         """End the transaction; give what was committed."""
@@ -154,9 +207,8 @@ class Settling:
         self._transaction.check(ends)
         pinned = self._consume.membership
         slices = self._tape.take(ends)
-        self._transaction.commit(slices)
+        self._transaction.commit(slices, self._letters(slices))
         if self._tape.unsettled():  # what was read ahead was read under that membership
             self._consume.membership = pinned
-        for slice_ in slices:
-            slice_.lane.handed = max(slice_.lane.handed, slice_.end)
+        self._settled(slices)
         return {slice_.lane.partition: slice_.end for slice_ in slices}

@@ -1,6 +1,6 @@
 """What was claimed, in the order in which it is handed out, and how far each partition is."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +10,10 @@ from eos.core.record import Message
 
 
 class Tape:
-    """One batch that is being handed out, and what was handed out and is not settled yet.
+    """What is to be handed out, and what was handed out and is not settled yet.
 
     Attributes:
-        messages: The batch, in the order of the log client.
+        messages: What is handed out, in the order in which it was read.
         at: How many of them were handed out.
         left: How many there are, handed out or not.
     """
@@ -22,32 +22,35 @@ class Tape:
         self.messages: list[Message] = []
         self.at = 0
         self.left = 0
+        # By partition: where its messages stand, and the slices that they are from. The first
+        # slices may have been handed out long ago.
         self._places: dict[Partition, list[int]] = {}
         self._slices: dict[Partition, list[Slice]] = {}
 
     def load(self, messages: Sequence[Message], batch: Sequence[tuple[Slice, list[int]]]) -> None:
-        """Take the next batch; the one before was handed out as a whole.
+        """Add a batch behind what is not handed out yet.
 
         Args:
             messages: What was read, in order. Errors among it are handed out, too.
             batch: The slices, and where in `messages` those stand that are to be handed out.
         """
-        for slices in self._slices.values():
-            slices[-1].forget()
-        whole = sum(len(places) for _, places in batch) == len(messages)
-        if not whole:
+        self._wind_on()
+        if sum(len(places) for _, places in batch) < len(messages):
             messages, batch = _closed_up(messages, batch)
-        self.messages, self.at, self.left = list(messages), 0, len(messages)
-        self._places = {}
+        behind = self.left
         for slice_, places in batch:
-            self._slices.setdefault(slice_.lane.partition, []).append(slice_)
-            self._places[slice_.lane.partition] = places
+            partition = slice_.lane.partition
+            self._slices.setdefault(partition, []).append(slice_)
+            known = self._places.setdefault(partition, [])
+            known += [behind + place for place in places] if behind else places
+        self.messages += messages
+        self.left = len(self.messages)
 
     def ends(self, at: int | None = None) -> dict[Partition, int]:
         """Give, by partition, the offset below which everything was handed out.
 
         Args:
-            at: Count as if only so many messages of this batch had been.
+            at: Count as if only so many messages had been.
         """
         at = self.at if at is None else at
         return {partition: self._end(partition, at) for partition in self._slices}
@@ -63,26 +66,30 @@ class Tape:
                 taken.append(slices[0].split(end))
             if not slices:
                 self._slices.pop(partition, None)
-                self._places.pop(partition, None)
         return taken
 
+    def put_back(self, slices: Sequence[Slice]) -> None:
+        """Put back what could not be settled."""
+        for slice_ in slices:
+            kept = self._slices.setdefault(slice_.lane.partition, [])
+            kept.append(slice_)
+            kept.sort(key=lambda each: each.start)
+
     def unsettled(self) -> dict[Partition, list[Slice]]:
-        """Give what is handed out, in whole or in part, and not settled."""
+        """Give what is claimed and not settled."""
         return self._slices
 
     def drop(self, partitions: Collection[Partition]) -> None:
         """Drop what was not handed out of these partitions: it is read again, or is lost."""
         for partition in partitions:
-            slices = self._slices.get(partition)
+            slices = self._slices.get(partition, [])
+            end = self._end(partition, self.at) if slices else 0
+            while slices and slices[-1].start >= end:
+                slices.pop()
+            if slices and slices[-1].end > end:
+                slices[-1] = slices[-1].split(end)
             if not slices:
-                continue
-            end = self._end(partition, self.at)
-            if slices[-1].end > end:
-                last = slices.pop()
-                if last.start < end:
-                    slices.append(last.split(end))
-            if not slices:
-                del self._slices[partition]
+                self._slices.pop(partition, None)
         gone = {place for p in partitions for place in self._places.pop(p, []) if place >= self.at}
         if gone:
             self._close_up(gone)
@@ -105,22 +112,23 @@ class Tape:
 
     def next_ends(self, step: int) -> list[tuple[Slice, int]]:
         """Give where partitions will stand once so many more messages are handed out."""
-        found: dict[Partition, tuple[Slice, int]] = {}
-        for partition, places in self._places.items():
+        found = []
+        for partition in self._slices.keys() & self._places.keys():
+            places = self._places[partition]
             first, last = bisect_left(places, self.at), bisect_left(places, self.at + step)
             if first < last:
-                offset: Any = self.messages[places[last - 1]].offset()
-                found[partition] = (self._slices[partition][-1], int(offset) + 1)
-        return list(found.values())
+                offset = self._offset(places[last - 1])
+                found.append((self._holder(partition, offset), offset + 1))
+        return found
 
     def count(self) -> int:
         """Give how many records are claimed and not settled."""
         return sum(slice_.read for slices in self._slices.values() for slice_ in slices)
 
     def touched(self, partition: Partition) -> bool:
-        """Tell whether something of a partition was handed out and is not settled."""
-        slices = self._slices.get(partition, [])
-        return any(self._end(partition, self.at) > s.offsets[0] for s in slices[:1])
+        """Tell whether something of a partition was handed out, or passed, and is not settled."""
+        slices = self._slices.get(partition)
+        return slices is not None and self._end(partition, self.at) > slices[0].start
 
     def adopt(self, lanes: Mapping[Partition, Lane]) -> None:
         """Hang what is not settled on the lanes that were opened anew."""
@@ -132,10 +140,44 @@ class Tape:
     def _end(self, partition: Partition, at: int) -> int:
         places = self._places.get(partition, [])
         next_one = bisect_left(places, at)
-        if next_one < len(places):
-            offset: Any = self.messages[places[next_one]].offset()
-            return int(offset)
-        return self._slices[partition][-1].end
+        if next_one == len(places):
+            return self._slices[partition][-1].end
+        offset = self._offset(places[next_one])
+        # Where nothing of a slice was handed out, it was not even begun: what lies before its
+        # first message may be a gap that the user made.
+        begun = offset if next_one else self._holder(partition, offset).start
+        return max(begun, self._slices[partition][0].start)
+
+    def _holder(self, partition: Partition, offset: int) -> Slice:
+        slices = self._slices[partition]
+        return slices[max(0, bisect_right([slice_.start for slice_ in slices], offset) - 1)]
+
+    def _offset(self, place: int) -> int:
+        offset: Any = self.messages[place].offset()
+        return int(offset)
+
+    def _wind_on(self) -> None:
+        """Let go of the messages that were handed out; of their slices the numbers are kept."""
+        if not self.at:
+            return
+        for partition in self._slices.keys() & self._places.keys():
+            places = self._places[partition]
+            end, done = self._end(partition, self.at), bisect_left(places, self.at)
+            slices = self._slices[partition]
+            if 0 < done < len(places):
+                holder = self._holder(partition, end)
+                if holder.start < end:
+                    slices.insert(slices.index(holder), holder.split(end))
+            for slice_ in slices:
+                if slice_.end <= end:
+                    slice_.forget()
+        self._places = {
+            partition: [place - self.at for place in places if place >= self.at]
+            for partition, places in self._places.items()
+            if places[-1:] >= [self.at]
+        }
+        self.messages = self.messages[self.at :]
+        self.at, self.left = 0, len(self.messages)
 
     def _close_up(self, gone: set[int]) -> None:
         left = [place for place in range(len(self.messages)) if place not in gone]

@@ -25,6 +25,10 @@ class Transaction:
     Args:
         settle: Ends transactions.
         settings: The namespace, which is part of the ids of outputs.
+
+    Attributes:
+        void: The transaction was aborted, and the loop may not have noticed: what it produces
+            now comes from records that it will be handed again, and is dropped.
     """
 
     def __init__(self, settle: Settle, settings: Settings) -> None:
@@ -32,6 +36,7 @@ class Transaction:
         self._ids = MessageIds(settings.namespace, "loop")
         self._outputs: list[tuple[Source | None, Output]] = []
         self._ordinals: dict[Source, int] = {}
+        self.void = False
 
     def send(self, send: Send, source: Source | None, key: str) -> None:
         """Add what the user wants published.
@@ -53,11 +58,8 @@ class Transaction:
             headers = [("message-id", self._ids(key, ordinal)), *headers]
         if send.topic is None:
             raise ValueError("produce needs a topic")
-        self.add(Output(send.topic, send.value, send.key, headers), source)
-
-    def add(self, output: Output, source: Source | None) -> None:
-        """Add a message."""
-        self._outputs.append((source, output))
+        if not self.void:
+            self._outputs.append((source, Output(send.topic, send.value, send.key, headers)))
 
     def drop(self, partition: Partition, offset: int) -> bool:
         """Drop what comes from records that are handed out again.
@@ -92,12 +94,12 @@ class Transaction:
                     "not settle that record: commit() without arguments settles both"
                 )
 
-    def commit(self, slices: Sequence[Slice]) -> None:
+    def commit(self, slices: Sequence[Slice], letters: Sequence[Output]) -> None:
         """Publish, and settle these slices, in one transaction. Raises as `Settle` does."""
         if not slices:
             return  # what was produced without any record goes out with the next one
         handled = [Handled(slice_) for slice_ in slices]
-        handled[0].outputs += [output for _, output in self._outputs]
+        handled[0].outputs += [*letters, *(output for _, output in self._outputs)]
         self._settle(handled)
         self._settle.finish()
         self._outputs, self._ordinals = [], {}
@@ -105,4 +107,5 @@ class Transaction:
     def abort(self, error: AbortableError | RetriableError) -> AbortableError | RetriableError:
         """Give up what waits; gives the error to act on."""
         self._outputs, self._ordinals = [], {}
+        self.void = True
         return self._settle.drop(error)

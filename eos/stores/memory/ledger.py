@@ -102,6 +102,7 @@ class MemoryLedger:
         with self._mutex:
             state = self._state(shard)
             now_us = int(self._clock() * 1_000_000)
+            previous = {p: state.epochs.get(p, 0) for p in partitions}
             for p in partitions:
                 state.epochs[p] = rules.next_epoch(state.epochs.get(p, 0), now_us)
             return {
@@ -110,6 +111,7 @@ class MemoryLedger:
                     state.claimed.get(p, 0),
                     state.floors.get(p, 0),
                     state.begun.get(p, 0),
+                    previous[p],
                 )
                 for p in partitions
             }

@@ -87,7 +87,8 @@ class RedisLedger:
     def take(self, shard: Shard, partitions: Sequence[int]) -> dict[int, Taken]:
         """Take partitions over: bump their epochs. Works on a closed shard too."""
         answer = self._run(scripts.TAKE, shard, str(shard), *partitions)
-        marks = zip(answer[0::4], answer[1::4], answer[2::4], answer[3::4], strict=True)
+        each = len(answer) // len(partitions)
+        marks = [answer[at : at + each] for at in range(0, len(answer), each)]
         return {p: Taken(*mark) for p, mark in zip(partitions, marks, strict=True)}
 
     def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:

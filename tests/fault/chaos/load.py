@@ -54,6 +54,7 @@ class Publisher(threading.Thread):
     """Sends it all, in so many seconds.
 
     Attributes:
+        enough: Set it to end the load sooner.
         failure: What went wrong, if anything did.
     """
 
@@ -65,6 +66,7 @@ class Publisher(threading.Thread):
         self._topic = topic
         self._rate = rate
         self._plan = plan(seed, int(seconds * rate), across=across)
+        self.enough = threading.Event()
         self.failure: object = None
 
     def run(self) -> None:
@@ -87,6 +89,8 @@ class Publisher(threading.Thread):
             while len(sent) > (time.monotonic() - began) * self._rate:
                 producer.poll(0)
                 time.sleep(0.01)
+            if self.enough.is_set():
+                break
             producer.produce(
                 self._topic,
                 record.id,

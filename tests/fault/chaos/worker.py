@@ -7,6 +7,8 @@ file away, and stops as by SIGSTOP.
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -145,9 +147,9 @@ def _target(
     """Give where the outputs go, and the handler."""
 
     def effect(record: Record) -> None:
-        traps["before", "handler", "effect"]()
+        traps[Point("before", "handler", "effect")]()
         files.effect(record)
-        traps["after", "handler", "effect"]()
+        traps[Point("after", "handler", "effect")]()
 
     return (order.to[0], _three(order.to)) if order.to else (None, effect)
 
@@ -156,13 +158,14 @@ def _three(to: Sequence[str]) -> Callable[[Record], list[Send]]:
     """Make a handler that sends three messages for one."""
 
     def handler(record: Record) -> list[Send]:
-        about = {
-            "id": record.header("message-id") or b"",
+        identity = record.header("message-id") or b""
+        about: dict[str, bytes | str] = {
+            "id": identity,
             "of": f"{record.partition}/{record.offset}",
             "token": str(record.fencing_token),
         }
         # Two go where their key goes, one on a way of its own.
-        ways = [(to[0], None), (to[0], about["id"]), (to[1], None)]
+        ways = [(to[0], None), (to[0], identity), (to[1], None)]
         return [
             Send(record.value, topic, key, headers={**about, "number": str(number)})
             for number, (topic, key) in enumerate(ways)
@@ -178,7 +181,9 @@ def _stopper(folder: Path, worker: str, point: Point, files: _Files) -> Callable
         with suppress(FileNotFoundError):
             path.unlink()
             files.note("stops", where=str(point))
-            faults.stop()
+            # To this very thread: a signal to the process may be served by another one, and this
+            # one would run on for a moment.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             files.note("goes on")
 
     return stop_if_told
@@ -196,7 +201,7 @@ def _set_traps(ports: Ports, traps: dict[Point, Callable[[], None]]) -> None:
 
 def _break(kind: str, ports: Ports, settings: Settings) -> None:
     if kind == NEVER_TAINTS:
-        for seen in (Seen.DISCONNECTED, Seen.SLOW, Seen.INDEFINITE):
+        for seen in (Seen.DISCONNECTED, Seen.COUNTED, Seen.SLOW, Seen.INDEFINITE):
             TABLE[State.READY][seen] = State.READY
     elif kind:
         break_(kind, ports, settings)

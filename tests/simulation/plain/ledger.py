@@ -91,10 +91,8 @@ class LaxLedger(MemoryLedger):
         if not self._on.begun_to_end:
             begun = dict.fromkeys(begun, 0)
         opened = super().open(shard, recovery, frontiers, begun)
-        if opened and self._on.hearsay_to_end:
-            state = self._state(shard)
-            for p, end in begun.items():
-                state.opened[p] = max(state.opened[p], end)
+        if opened and not self._on.hearsay_to_end:
+            self._state(shard).opened.update({p: frontiers[p] for p in begun})
         return opened
 
     def _current(self, shard: Shard, seal: str) -> str:
