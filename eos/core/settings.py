@@ -120,7 +120,10 @@ class Settings:
         in_doubt: Plain tier: what becomes of a record whose earlier attempt may have had its
             effect. `retry` hands it out with `in_doubt=True`; `skip` settles it unhandled, which
             is at most once for it; `dead_letter`; `reconcile` asks the function of that name.
-            All but `retry` cost a round trip to the ledger for each record.
+            All but `retry` cost a round trip to the ledger for each record. A try that raised may
+            have had its effect as well: with `retry` and `reconcile` the record comes again in
+            doubt, with the others it is a dead letter at once, unless `retry_on` of its step names
+            the exception.
         reconcile: Told a record that is in doubt, says whether it had its effect.
         retries: How often a handler that raised is tried again before the record becomes a
             dead letter.

@@ -35,7 +35,7 @@ def brokers() -> Iterator[Stack]:
             TWICE,
         ),
         # A late EndTxn hits the next transaction.
-        (Plan(seconds=SECONDS, broken=NEVER_TAINTS, harms=("commits",)), TWICE),
+        (Plan(seconds=SECONDS, broken=NEVER_TAINTS, harms=("late commits",)), TWICE),
         # The ledger is lost behind the back of a worker that holds claims.
         (
             Plan(

@@ -147,7 +147,7 @@ class World:
 
     def delay_a_commit(self, chance: random.Random) -> str:
         """Delay the next EndTxn into the next transaction: the client gives up sooner."""
-        seconds = chance.uniform(1.5, 6.0)
+        seconds = chance.uniform(2.5, 6.0)
         for proxy in self.proxies:
             proxy.delay_requests(ApiKey.END_TXN, seconds, 1)
         return f"EndTxn is delayed by {seconds:.1f} s"
@@ -227,6 +227,7 @@ def harms(world: World) -> Mapping[str, tuple[Harm, tuple[float, float]]]:
         "lost behind a back": (world.lose_ledger_behind_a_back, (0.5, 1.0)),
         "brokers": (world.kill_a_broker, (6.0, 12.0)),
         "ledger": (world.restart_ledger, (5.0, 10.0)),
+        "late commits": (world.delay_a_commit, (1.0, 2.0)),
         "commits": (world.hurt_a_commit, (2.0, 5.0)),
     }
 

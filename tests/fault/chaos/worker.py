@@ -201,7 +201,7 @@ def _set_traps(ports: Ports, traps: dict[Point, Callable[[], None]]) -> None:
 
 def _break(kind: str, ports: Ports, settings: Settings) -> None:
     if kind == NEVER_TAINTS:
-        for seen in (Seen.DISCONNECTED, Seen.COUNTED, Seen.SLOW, Seen.INDEFINITE):
+        for seen in (Seen.DISCONNECTED, Seen.COUNTED, Seen.SLOW):
             TABLE[State.READY][seen] = State.READY
     elif kind:
         break_(kind, ports, settings)

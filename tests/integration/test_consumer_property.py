@@ -1,0 +1,74 @@
+"""Random calls on a bare consumer and on a wrapped one: the answers differ by the duplicates only."""
+
+import random
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+import eos
+from tests.integration.cluster import Cluster
+from tests.integration.consumer_scripts import Follower, Mode, copies, random_script
+
+PARTITIONS = 3
+DISTINCT = 45
+CALLS = 25
+SCRIPTS = 60
+AT_ONCE = 8
+MODES = [
+    Mode(auto_commit=True, auto_store=True),
+    Mode(auto_commit=False, auto_store=True),
+    Mode(auto_commit=False, auto_store=False),
+    Mode(auto_commit=True, auto_store=False),
+]
+Make = Callable[[dict[str, Any]], Any]
+
+
+def bare(conf: dict[str, Any]) -> Any:
+    """Make the consumer that everybody has."""
+    return Consumer(conf)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
+def test_random_calls_give_what_the_log_says_minus_the_duplicates(
+    cluster: Cluster, bootstrap_servers: str, redis_url: str, wrapped: bool
+) -> None:
+    # A seed of each run's own finds more than the same scripts again and again.
+    first = random.randrange(10**6)
+    print(f"seeds {first} to {first + SCRIPTS - 1}")
+    inputs = copies(random.Random(first), PARTITIONS, DISTINCT)
+    topic = cluster.create("scripts", PARTITIONS)
+    cluster.send(topic, inputs)
+    log = [[str(each.id) for each in inputs if each.partition == p] for p in range(PARTITIONS)]
+
+    def ours(conf: dict[str, Any]) -> Any:
+        return eos.Consumer(conf, ledger=redis_url, batch_records=10)
+
+    def run(seed: int) -> None:
+        mode = MODES[seed % len(MODES)]
+        conf = {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": f"script-{seed}-{uuid.uuid4().hex[:8]}",
+            **mode.conf,
+        }
+        make = ours if wrapped else bare
+        follower = Follower(topic, log, lambda: reading(make(conf), topic), mode, wrapped)
+        follower.run(random_script(random.Random(seed), CALLS))
+
+    with ThreadPoolExecutor(AT_ONCE) as scripts:
+        for _ in scripts.map(run, range(first, first + SCRIPTS)):
+            pass
+
+
+def reading(consumer: Any, topic: str) -> Any:
+    """Assign all partitions, without waiting for a group."""
+    partitions = [TopicPartition(topic, p) for p in range(PARTITIONS)]
+    if isinstance(consumer, Consumer):
+        # From plain numbers: the bare client may resolve a logical offset once more, and jump.
+        found = consumer.committed(partitions, 10)
+        partitions = [TopicPartition(topic, p.partition, max(0, p.offset)) for p in found]
+    consumer.assign(partitions)
+    return consumer
