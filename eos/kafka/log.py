@@ -12,7 +12,7 @@ from eos.core.ports import Topics
 from eos.core.record import Message
 from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import translated, translating
-from eos.kafka.reader import committed
+from eos.kafka.forms import committed
 
 _TIMEOUT = 10.0
 _STABLE_TIMEOUT = 1.0
@@ -75,7 +75,10 @@ class KafkaLog:
         """
         if not offsets:
             return
-        low, _ = self._ends(TopicPartition(topic, partition))
+        # Asked of the broker: a new leader does not answer before it knows where the log ends
+        # (KIP-207). What a fetch calls the end may lag behind that.
+        low, high = self._ends(TopicPartition(topic, partition))
+        stop = min(offsets.stop, high)
         self._consumer.assign([TopicPartition(topic, partition, max(low, offsets.start))])
         try:
             deadline = time.monotonic() + _TIMEOUT
@@ -88,8 +91,9 @@ class KafkaLog:
                 batch = []
                 for message in messages:
                     if (error := message.error()) is not None:
-                        ended |= error.code() == KafkaError._PARTITION_EOF
-                        if not ended and not error.retriable():
+                        if error.code() == KafkaError._PARTITION_EOF:
+                            ended |= (message.offset() or 0) >= stop
+                        elif not error.retriable():
                             raise translated(error, f"read {topic}[{partition}]")
                     else:
                         ended |= (message.offset() or 0) >= offsets.stop - 1

@@ -19,7 +19,8 @@ from eos.core.errors import EosError
 from eos.core.frontier import Frontier
 from eos.core.ports import Partition, Revoking
 from eos.kafka.errors import translating
-from eos.kafka.reader import KafkaReader, offsets
+from eos.kafka.forms import offsets
+from eos.kafka.reader import KafkaReader
 
 _TIMEOUT = 5.0
 

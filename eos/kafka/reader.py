@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import (
@@ -12,11 +13,12 @@ from confluent_kafka import (
 )
 
 from eos.core.errors import AbortableError, FatalError, RetriableError
-from eos.core.frontier import Frontier, parse
+from eos.core.frontier import Frontier
 from eos.core.ports import Partition, Revoking
 from eos.core.record import Message
 from eos.kafka.config import CLIENT_LOG, is_incremental, poll_interval
 from eos.kafka.errors import is_place_taken, translated, translating
+from eos.kafka.forms import committed, generation, offsets, topic_partitions
 from eos.kafka.vigil import Vigil
 
 _TIMEOUT = 5.0
@@ -66,6 +68,8 @@ class KafkaReader:
         self._stood_in = False  # it did so since the line's last poll
         self._moved_on = False  # and partitions were given away in it
         self._errors: list[Any] = []
+        self._asked: dict[Partition, Frontier] = {}  # commits that nobody waits for
+        self._refused: dict[Partition, Frontier] = {}  # those of them that must be repeated
         self._revoking: Revoking = lambda _: None
         # Re-entrant: what is given back is settled from within a poll.
         self._lock = threading.RLock()
@@ -85,6 +89,7 @@ class KafkaReader:
         """Wait for up to `limit` messages."""
         with self._lock:
             self._take_over()
+            self._commit_again()
             with translating("read"):
                 messages = self._consumer.consume(limit, seconds)
             self._vigil.passed()
@@ -124,13 +129,15 @@ class KafkaReader:
     def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, Frontier | None]:
         """Read committed offsets, waiting a moment for open transactions (KIP-447)."""
         with self._lock, translating("read committed offsets"):
-            answer = self._consumer.committed(_topic_partitions(partitions), _STABLE_TIMEOUT)
+            answer = self._consumer.committed(topic_partitions(partitions), _STABLE_TIMEOUT)
         return committed(answer)
 
     def commit(self, frontiers: Mapping[Partition, Frontier], *, wait: bool) -> None:
         """Commit offsets, fenced by the group's generation."""
         with self._lock, translating("commit offsets"):
+            self._forget_commits(frontiers)
             if not wait:
+                self._asked.update(frontiers)
                 self._consumer.commit(offsets=offsets(frontiers), asynchronous=True)
                 return
             answer = self._consumer.commit(offsets=offsets(frontiers), asynchronous=False)
@@ -172,13 +179,13 @@ class KafkaReader:
         partitions = list(partitions)
         with self._lock, translating("pause"):
             self._flowing.difference_update(partitions)
-            self._consumer.pause(_topic_partitions(partitions))
+            self._consumer.pause(topic_partitions(partitions))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Let partitions flow again from where they were held back."""
         partitions = list(partitions)
         with self._lock, translating("resume"):
-            self._consumer.resume(_topic_partitions(partitions))
+            self._consumer.resume(topic_partitions(partitions))
             self._flowing.update(partitions)
 
     def group_metadata(self) -> object:
@@ -202,7 +209,7 @@ class KafkaReader:
 
     def _made(self) -> Consumer:
         with translating("make a Kafka consumer"):
-            return Consumer(self._conf, logger=CLIENT_LOG)
+            return Consumer({"on_commit": self._on_commit, **self._conf}, logger=CLIENT_LOG)
 
     def _join(self) -> None:
         with translating("subscribe"):
@@ -224,7 +231,7 @@ class KafkaReader:
         """Poll in the line's place; nothing flows meanwhile. Called by the vigil, with the lock."""
         self._standing_in = self._stood_in = True
         try:
-            self._consumer.pause(_topic_partitions(self._flowing))
+            self._consumer.pause(topic_partitions(self._flowing))
             messages = self._consumer.consume(1, 0)
         except (KafkaException, RuntimeError) as error:
             CLIENT_LOG.warning("polling while a handler is busy: %s", error)
@@ -242,7 +249,33 @@ class KafkaReader:
         if self._stood_in:
             self._stood_in = False
             with translating("resume"):
-                self._consumer.resume(_topic_partitions(self._flowing))
+                self._consumer.resume(topic_partitions(self._flowing))
+
+    def _commit_again(self) -> None:
+        """Repeat what was refused: while a group rebalances it takes no offsets.
+
+        With no further record there would be no further commit, and the group would seem to lag.
+        """
+        if self._refused:
+            again, self._refused = self._refused, {}
+            with suppress(KafkaException):
+                self._consumer.commit(offsets=offsets(again), asynchronous=True)
+
+    def _forget_commits(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._asked.pop(partition, None)
+            self._refused.pop(partition, None)
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        for each in partitions:
+            partition = (each.topic, each.partition)
+            asked = self._asked.get(partition)
+            if asked is None or asked.offset != each.offset:
+                continue
+            if error is None and each.error is None:
+                del self._asked[partition]
+            else:
+                self._refused[partition] = asked
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignments += 1
@@ -273,35 +306,8 @@ class KafkaReader:
         gone = {(partition.topic, partition.partition) for partition in partitions}
         self._assigned = {p: number for p, number in self._assigned.items() if p not in gone}
         self._flowing -= gone
+        self._forget_commits(gone)
         if self._incremental:
             consumer.incremental_unassign(partitions)
         else:
             consumer.unassign()
-
-
-def generation(metadata: bytes) -> int:
-    """Read the generation out of librdkafka's group metadata: `CGMDv2:`, then 32 bits."""
-    return int.from_bytes(metadata[7:11], "little", signed=True)
-
-
-def committed(answer: Sequence[TopicPartition]) -> dict[Partition, Frontier | None]:
-    """Read an answer about committed offsets; None where there is none."""
-    for partition in answer:
-        if partition.error:
-            raise translated(partition.error, f"read committed offset of {partition.topic}")
-    return {
-        (p.topic, p.partition): parse(p.offset, p.metadata) if p.offset >= 0 else None
-        for p in answer
-    }
-
-
-def offsets(frontiers: Mapping[Partition, Frontier]) -> list[TopicPartition]:
-    """Give frontiers in the form in which the client commits them."""
-    return [
-        TopicPartition(topic, partition, frontier.offset, frontier.metadata)
-        for (topic, partition), frontier in frontiers.items()
-    ]
-
-
-def _topic_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:
-    return [TopicPartition(topic, partition) for topic, partition in partitions]

@@ -17,7 +17,7 @@ from eos.core.record import Headers
 from eos.core.supervisor import Seen, State, Supervisor
 from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import FENCED, is_indefinite, translated, translating
-from eos.kafka.reader import offsets
+from eos.kafka.forms import offsets
 from eos.kafka.signs import Statistics, Watch
 from eos.kafka.vigil import Vigil
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eos.devstack import Stack
-from tests.fault.chaos.evidence import check, check_plain
+from tests.fault.chaos.checks import check, check_plain
 from tests.fault.chaos.run import Chaos, Plan, three_brokers
 
 SECONDS = float(os.environ.get("EOS_CHAOS_SECONDS", "120"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eos.devstack import Stack
-from tests.fault.chaos.evidence import check
+from tests.fault.chaos.checks import check
 from tests.fault.chaos.run import SEED, Chaos, Plan, three_brokers
 from tests.fault.chaos.worker import NEVER_TAINTS, Point
 

@@ -8,8 +8,8 @@ import pytest
 
 from eos.devstack import Stack
 from eos.devstack.waiting import wait_until
+from tests.fault.chaos.checks import check, check_plain
 from tests.fault.chaos.crew import WORKERS
-from tests.fault.chaos.evidence import check, check_plain
 from tests.fault.chaos.run import Chaos, Plan, three_brokers
 from tests.fault.chaos.watch import SAMPLE_SECONDS, longest_stall
 

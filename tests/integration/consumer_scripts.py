@@ -276,8 +276,8 @@ class Follower:
             self.committed[p] = (end, self.ends[p])
             self.ends.pop(p), self.returned.pop(p, 0)
             return
-        if self.wrapped and end < self.committed[p][1]:
-            self.ends.pop(p, 0)  # a replay is announced: what was handed out is to come again
+        if self.wrapped and end < self.committed[p][1] and not self._is_news(p, self.ends.get(p, 0)):
+            self.ends.pop(p, 0)  # a replay is announced of all that was handed out
         self.committed[p] = (end, end)
 
     def _close(self, p: int) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
-from eos.build import Ports
-from eos.core.ports import Partition, Reader
+from eos.core.ports import Partition, Ports, Reader
 from eos.core.record import Record, Send
 from eos.core.settings import Settings
 from eos.devstack.waiting import wait_until

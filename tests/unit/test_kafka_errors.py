@@ -11,7 +11,7 @@ from eos.core.errors import (
 )
 from eos.core.frontier import Frontier, parse
 from eos.kafka.errors import is_indefinite, translated, translating
-from eos.kafka.reader import committed, generation, offsets
+from eos.kafka.forms import committed, generation, offsets
 
 K = KafkaError
 

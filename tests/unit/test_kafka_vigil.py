@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from eos.core.errors import AbortableError, FatalError
+from eos.core.frontier import Frontier
 from eos.devstack.waiting import wait_until
 from eos.kafka.reader import KafkaReader
 from eos.kafka.vigil import EVERY_SECONDS, Vigil
@@ -135,6 +136,10 @@ class Client:
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         self._note("unassign", partitions)
 
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert asynchronous
+        self._note("commit", offsets)
+
     def close(self) -> None:
         self.calls.append("close")
 
@@ -157,6 +162,10 @@ class Member(KafkaReader):
 
     def stand_in(self) -> None:
         self._stand_in()
+
+    def refuse(self, number: int, offset: int) -> None:
+        error = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
+        self._on_commit(error, [TopicPartition("orders", number, offset)])
 
 
 def _partitions(numbers: tuple[int, ...]) -> list[TopicPartition]:
@@ -264,3 +273,34 @@ def test_a_partition_is_given_back_even_if_what_was_handled_cannot_be_settled(
     with pytest.raises(FatalError):
         member.poll(10, 0)
     assert ("unassign", [("orders", 0)]) in member.client.calls
+
+
+COMMIT = ("commit", [("orders", 0)])
+
+
+def test_a_commit_that_nobody_waits_for_is_repeated_until_it_is_taken(member: Member) -> None:
+    member.commit({("orders", 0): Frontier(7)}, wait=False)
+    for _ in range(2):
+        member.client.during = lambda: member.refuse(0, 7)
+        member.poll(10, 0)
+    member.poll(10, 0)
+    assert member.client.calls.count(COMMIT) == 3
+    member._on_commit(None, [TopicPartition("orders", 0, 7)])  # noqa: SLF001
+    member.poll(10, 0)
+    assert member.client.calls.count(COMMIT) == 3
+
+
+def test_a_refused_commit_is_not_repeated_behind_a_later_one(member: Member) -> None:
+    member.commit({("orders", 0): Frontier(7)}, wait=False)
+    member.commit({("orders", 0): Frontier(8)}, wait=False)
+    member.refuse(0, 7)
+    member.poll(10, 0)
+    assert member.client.calls.count(COMMIT) == 2
+
+
+def test_a_refused_commit_is_not_repeated_for_a_partition_that_is_gone(member: Member) -> None:
+    member.commit({("orders", 0): Frontier(7)}, wait=False)
+    member.refuse(0, 7)
+    member.revoke(0)
+    member.poll(10, 0)
+    assert member.client.calls.count(COMMIT) == 1
