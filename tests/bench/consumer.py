@@ -131,7 +131,7 @@ def fill(brokers: str, topic: str, records: int, *, keyed: bool) -> None:
     """Write the records."""
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 20, "batch.size": 500_000})
     for n in range(records):
-        headers = [("message-id", b"%016x" % n)] if keyed else None
+        headers: Any = [("message-id", b"%016x" % n)] if keyed else None
         while True:
             try:
                 producer.produce(topic, BODY.encode(), partition=n // 100 % 4, headers=headers)

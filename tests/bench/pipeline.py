@@ -225,7 +225,7 @@ def with_eos(clock: Clock, **settings: object) -> None:
 
     def tell(event: Event) -> None:
         if isinstance(event, Committed):
-            clock.handled(event.records)
+            clock.handled(sum(sum(tally.verdicts.values()) for tally in event.tallies))
 
     app.work(stopping=lambda: clock.left <= 0, emit=tell)
     clock.stop()

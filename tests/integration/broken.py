@@ -6,8 +6,7 @@ from typing import Any, cast
 
 from confluent_kafka import Consumer
 
-from eos.build import Ports
-from eos.core.ports import Claimed, Claims, Ledger, Reader, Refused
+from eos.core.ports import Claimed, Claims, Ledger, Ports, Reader, Refused
 from eos.core.record import Shard
 from eos.core.rules import Verdict
 from eos.core.settings import Settings

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from eos import build
-from eos.build import Ports
 from eos.core.events import Assigned, Event
+from eos.core.ports import Ports
 from eos.core.record import Record, Send
 from eos.core.settings import Settings
 from eos.devstack.waiting import wait_until

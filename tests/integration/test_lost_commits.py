@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from confluent_kafka import Message
 
-from eos.build import Ports
+from eos.core.ports import Ports
 from eos.core.events import Aborted, Committed, ProducerRecreated
 from eos.core.settings import Settings
 from eos.core.supervisor import TABLE, Seen, State

@@ -10,7 +10,7 @@ import redis
 from confluent_kafka import Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
-from eos.build import Ports
+from eos.core.ports import Ports
 from eos.core.errors import FatalError, RetriableError
 from eos.core.events import Recovered, Waiting
 from eos.core.settings import Settings

@@ -46,16 +46,21 @@ class Bench:
         self.ledger = Ledger()
         self.events: list[events.Event] = []
         self.begun: list[tuple[str, int]] = []
+        self.read_again = 0
         self.recovered: list[tuple[str, str, Mapping[int, int]]] = []
         ledger: Any = self.ledger
         self.claim = Claim(
             ledger=ledger,
             identify=Identify(standard, Digest(b"secret"), by_partition=False),
-            recover=lambda *given: self.recovered.append(given),
+            recover=self._recover,
             begin=lambda lanes: self.begun.extend(lane.partition for lane in lanes),
             settings=replace(SETTINGS, **settings),
             emit=self.events.append,
         )
+
+    def _recover(self, *given: Any) -> int:
+        self.recovered.append(given)
+        return self.read_again
 
     def verdicts(
         self,

@@ -81,7 +81,7 @@ class Consumer:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def poll(self, timeout: float | None = -1) -> Message | None:
+    def poll(self, timeout: float | None = -1) -> Any:
         """Give the next record to be handled, or an error event; None if none came in time.
 
         Args:
@@ -96,11 +96,11 @@ class Consumer:
             return tape.messages[at]
         return out.one(_seconds(timeout))
 
-    def consume(self, num_messages: int = 1, timeout: float | None = -1) -> list[Message]:
+    def consume(self, num_messages: int = 1, timeout: float | None = -1) -> list[Any]:
         """Give up to so many records to be handled; fewer if no more came in time."""
         return self._out.several(num_messages, _seconds(timeout))
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[Any]:
         """Give records, and error events, until the consumer is closed."""
         while not self._closed:
             if (message := self.poll(_ROUND)) is not None:
