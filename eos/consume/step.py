@@ -184,11 +184,12 @@ class Consume:
         self.membership = None
 
     def commit(self, frontiers: Mapping[Partition, Frontier], *, wait: bool) -> None:
-        """Commit the frontiers of plain lanes, those that are still ours."""
-        assigned = self._reader.assigned()
-        ours = {p: frontier for p, frontier in frontiers.items() if p in assigned}
-        if ours:
-            self._reader.commit(ours, wait=wait)
+        """Commit the frontiers of plain lanes."""
+        self._reader.commit(frontiers, wait=wait)
+
+    def holds(self, lane: Lane) -> bool:
+        """Tell whether a lane's partition is still under the assignment it was opened under."""
+        return self._reader.assigned().get(lane.partition) == lane.assignment
 
     @property
     def lanes(self) -> Mapping[Partition, Lane]:

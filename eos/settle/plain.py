@@ -89,8 +89,10 @@ class Plain:
     def commit(self, *, wait: bool) -> None:
         """Let Kafka's committed offsets follow. Raises as `Reader.commit` does."""
         behind, self._behind = self._behind, {}
-        if behind:
-            self._consume.commit({p: frontier for p, (_, frontier) in behind.items()}, wait=wait)
+        # Not of a partition that was somebody else's meanwhile: he may have settled more.
+        ours = {p: frontier for p, (lane, frontier) in behind.items() if self._consume.holds(lane)}
+        if ours:
+            self._consume.commit(ours, wait=wait)
 
     def commits(self, frontiers: Mapping[Partition, Frontier]) -> None:
         """Take note that somebody else commits these."""
@@ -104,7 +106,3 @@ class Plain:
         """Let them follow if it is time; nobody waits for the answer."""
         if self._behind and self._clock.monotonic() >= self._due:
             self.commit(wait=False)
-
-    def forget(self) -> None:
-        """Forget what was to be committed: the lanes are read again."""
-        self._behind = {}

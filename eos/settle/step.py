@@ -176,7 +176,6 @@ class Settle:
             self._collect()
         except (AbortableError, RetriableError) as graver:
             error = graver
-        self._plain.forget()
         self._transactions.abort()
         with suppress(AbortableError, RetriableError):  # then the next transaction will do it
             # What a tainted producer left open would hold up our own reading of the frontiers.

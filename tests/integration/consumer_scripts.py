@@ -185,7 +185,7 @@ class Follower:
         if self.mode.auto_store or not self.handed:
             return
         p, offset = self.handed[-1 - int(this * min(5, len(self.handed)))]
-        if offset >= self.at[p] or not self._is_news(p, offset + 1):
+        if offset >= self.at[p] or offset + 1 < max(self.committed[p][1], self.ends.get(p, 0)):
             return  # the client itself does now this and now that with less than is committed
         self.note(f"store({p}@{offset + 1})")
         if that < 0.5:
@@ -271,12 +271,16 @@ class Follower:
         return end > self.committed[p][0]
 
     def _commit(self, p: int, end: int) -> None:
-        if self.wrapped and self.mode.auto_commit and end < self.ends.get(p, 0):
+        if self.wrapped and self.mode.auto_commit:
             # What was handed out above may be settled already, or will be at close.
-            self.committed[p] = (end, self.ends[p])
-            self.ends.pop(p), self.returned.pop(p, 0)
+            most = max(end, self.ends.pop(p, 0), self.committed[p][1], self.returned.pop(p, 0))
+            self.committed[p] = (end, most)
             return
-        if self.wrapped and end < self.committed[p][1] and not self._is_news(p, self.ends.get(p, 0)):
+        if (
+            self.wrapped
+            and end < self.committed[p][1]
+            and not self._is_news(p, self.ends.get(p, 0))
+        ):
             self.ends.pop(p, 0)  # a replay is announced of all that was handed out
         self.committed[p] = (end, end)
 

@@ -113,7 +113,7 @@ def test_a_line_that_is_told_to_fail_stops_and_names_the_record(
     assert f"{source}[0]@1" in str(error)
     assert policy in str(error)
     assert read_committed(to) == []  # what was in its hands is not settled either
-    assert cluster.committed(settings.group, source) == {}
+    assert not any(cluster.committed(settings.group, source).values())
 
 
 def test_another_payload_under_a_known_key_is_never_dropped_in_silence(
@@ -465,7 +465,7 @@ def test_a_topic_that_only_a_handler_knows_of_holds_the_line_up_until_it_exists(
             lambda line: any(missing in event.detail for event in line.saw(Aborted)),
             "a word about the topic that is missing",
         )
-        assert cluster.committed(settings.group, source) == {}
+        assert not any(cluster.committed(settings.group, source).values())
         cluster.create_named(missing)
         cluster.await_settled(settings.group, source)
 
@@ -487,4 +487,4 @@ def test_a_redis_that_may_evict_keys_is_refused(
     assert isinstance(error, ConfigError)
     assert "allkeys-lru" in str(error)
     assert "noeviction" in str(error)
-    assert cluster.committed(settings.group, source) == {}
+    assert not any(cluster.committed(settings.group, source).values())

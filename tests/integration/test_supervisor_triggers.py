@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from confluent_kafka import Message, Producer
 
-from eos.core.errors import AbortableError
+from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Event, ProducerRecreated
 from eos.core.frontier import Frontier
 from eos.core.settings import Settings
@@ -58,6 +59,15 @@ def made(
     transactions = KafkaTransactions(
         config.producer(settings, settings.transactional_id(0)), events.append
     )
+
+    def ready() -> bool:
+        with suppress(RetriableError):  # brokers that have just started take their time
+            transactions.prepare()
+            return True
+        return False
+
+    assert wait_until(ready, seconds=SECONDS)
+    events.clear()
     yield transactions
     proxy.heal()
     transactions.close()

@@ -280,4 +280,4 @@ class Chaos:
             print(f"{at - began:6.1f} s  {kind}: {what}")  # noqa: T201
         print(f"kept in {self._folder}; {self._counts()}")  # noqa: T201
         samples = self.sampler.samples
-        print(f"{len(samples)} samples, {self.sampler.missed} missed")  # noqa: T201
+        print(f"{len(samples)} samples, missed: {dict(self.sampler.missed)}")  # noqa: T201

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
@@ -111,7 +111,7 @@ class Sampler(threading.Thread):
 
     Attributes:
         samples: Those taken.
-        missed: How often the cluster gave no answer.
+        missed: How often the cluster gave no answer, and why.
     """
 
     def __init__(self, watcher: Watcher, done: threading.Event) -> None:
@@ -119,15 +119,15 @@ class Sampler(threading.Thread):
         self._watcher = watcher
         self._done = done
         self.samples: list[Sample] = []
-        self.missed = 0
+        self.missed: Counter[str] = Counter()
 
     def run(self) -> None:
         """Take samples."""
         while not self._done.wait(SAMPLE_SECONDS):
             try:
                 self.samples.append(self._watcher.sample())
-            except KafkaException:
-                self.missed += 1
+            except KafkaException as error:
+                self.missed[error.args[0].str()] += 1
 
 
 class Follower(threading.Thread):
