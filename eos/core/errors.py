@@ -42,7 +42,8 @@ class AbortableError(EosError):
         cause: A word from a closed set, for the metrics: `rebalance`, `ledger_closed`,
             `ledger_gap`, `ledger_resealed`, `ledger_fenced`, `ledger_mark`, `transaction`,
             `unknown_outcome`.
-            What a `RetriableError` ends is counted as `server_away`.
+            In a loop of the user's: `pause`, `seek`. What a `RetriableError` ends is counted as
+            `server_away`.
     """
 
     def __init__(self, message: str, cause: str) -> None:

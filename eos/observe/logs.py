@@ -34,7 +34,7 @@ _LEDGER = logging.getLogger("eos.ledger")
 _LINE = logging.getLogger("eos.line")
 _SETTLE = logging.getLogger("eos.settle")
 
-_EXPECTED_ABORTS = frozenset({"rebalance"})
+_EXPECTED_ABORTS = frozenset({"rebalance", "pause", "seek"})
 _LONGEST_TEXT = 500
 
 

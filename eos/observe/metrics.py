@@ -38,6 +38,8 @@ _ABORT_CAUSES = (
     "ledger_resealed",
     "ledger_fenced",
     "ledger_mark",
+    "pause",
+    "seek",
     "transaction",
     "unknown_outcome",
     "server_away",

@@ -129,7 +129,8 @@ def test_a_loop_that_dies_in_an_effect_keeps_the_promise_of_its_policy(
     assert len(missing) <= int(policy != "reconcile"), missing
     if policy == "dead_letter":
         assert missing <= set(ids(letters))
-        assert len(letters) == 1, ids(letters)
+        # What was settled when it died is no news; the rest of 100 ms is in doubt.
+        assert set(ids(letters)) <= {str(each.id) for each in inputs}
     else:
         assert letters == []
 

@@ -341,6 +341,7 @@ def test_a_lane_that_is_opened_again_keeps_waiting_and_counting() -> None:
 
 def test_a_lane_is_held_only_under_the_assignment_that_it_was_opened_under() -> None:
     bench = Bench(plain=True).started()
+    bench.read()
     lane = bench.consume.lanes[P0]
     assert bench.consume.holds(lane)
     lane.assignment -= 1  # lost, and given back

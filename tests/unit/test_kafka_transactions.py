@@ -66,6 +66,7 @@ def test_messages_that_are_still_under_way_prevent_the_commit(
     with pytest.raises(AbortableError, match="3 messages"):
         made.commit()
     assert producers.count("commit_transaction") == 0
+    producers.left = 0  # or giving it up would wait for the first delivery
 
 
 def test_what_was_not_delivered_before_does_not_burden_the_next_transaction(

@@ -72,13 +72,13 @@ def test_when_it_is_over_it_polls_no_more(rig: Rig) -> None:
 
 
 def test_its_thread_ends_when_it_is_over() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     vigil = Vigil(0.001, threading.RLock(), lambda: None)
     vigil.start()
     vigil.start()
-    assert threading.active_count() == before + 1
+    (thread,) = (t for t in set(threading.enumerate()) - before if t.name == "vigil")
     vigil.stop()
-    assert wait_until(lambda: threading.active_count() == before, seconds=10)
+    assert wait_until(lambda: not thread.is_alive(), seconds=10)
 
 
 class Got:
