@@ -31,6 +31,7 @@ class Lane:
         due: When to read on after such a try, monotonic seconds; 0 if it is not held back.
         handed: Where a loop of the user's was handed records and settles them itself: one past
             the last of them. A rewind goes back to here, not to the frontier.
+        jumped: Whether the user skipped records, and nothing behind them was handed out yet.
         plain: Whether the effects of its records lie outside of Kafka.
         begun: Plain tier: below it, a record may have begun before.
         marked: Plain tier: the highest such mark that the ledger is known to hold.
@@ -50,6 +51,7 @@ class Lane:
     failed: tuple[int, int] = (-1, 0)
     due: float = 0.0
     handed: int = 0
+    jumped: bool = False
     plain: bool = False
     begun: int = 0
     marked: int = 0

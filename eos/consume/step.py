@@ -393,6 +393,7 @@ class Consume:
     def _turn(self, lane: Lane, offset: int) -> None:
         if offset < lane.frontier:
             self.replay(lane, offset)
+        lane.jumped = offset > max(lane.next, lane.handed)
         lane.next = min(lane.next, offset)
         lane.begun = min(lane.begun, offset)
         lane.handed = offset

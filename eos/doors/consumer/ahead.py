@@ -7,6 +7,7 @@ from operator import ge
 from eos.build import Loop
 from eos.consume import Slice
 from eos.core.errors import AbortableError
+from eos.core.events import Aborted
 from eos.core.record import Message
 from eos.doors.consumer.claim import Claims
 from eos.doors.consumer.tape import Tape
@@ -52,7 +53,16 @@ class Ahead:
         slices = [slice_ for slice_, _ in batch]
         self._below.claim(slices)
         self._claims.remember(slices)
-        self._tape.load(messages, [(slice_, _kept(slice_, places)) for slice_, places in batch])
+        kept = [(slice_, _kept(slice_, places)) for slice_, places in batch]
+        # Where the user jumped ahead and all that stands there is suppressed, nothing was handed
+        # out behind the jump: what he skipped shall not be settled because of it.
+        idle = [slice_.read for slice_, places in kept if slice_.lane.jumped and not places]
+        kept = [placed for placed in kept if placed[1] or not placed[0].lane.jumped]
+        for slice_, _ in kept:
+            slice_.lane.jumped = False
+        self._tape.load(messages, kept)
+        if idle:
+            self._below.emit(Aborted("seek", sum(idle), left=self._tape.count()))
         return True
 
     def _placed(self, messages: Sequence[Message]) -> list[Placed]:

@@ -48,7 +48,9 @@ class Settling:
         self._transaction = transaction
         self._auto_commit = conf.auto_commit
         self._auto_store = conf.auto_store
-        self._interval = duration(conf.settings.commit_interval)
+        # A policy that wants to know which record began wants to know which one is over, too.
+        by_record = conf.settings.in_doubt != "retry"
+        self._interval = 0.0 if by_record else duration(conf.settings.commit_interval)
         self._stored: dict[Partition, int] = {}
         self.last = 0
         self.before: dict[Partition, int] | None = None
