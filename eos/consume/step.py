@@ -279,8 +279,10 @@ class Consume:
             return True
         reopen, until = self._rewind
         assigned = self._reader.assigned()
-        self._reader.pause(assigned)
         if (left := until - self._clock.monotonic()) > 0:
+            # Only then: a client whose partitions were all paused sleeps up to 1 s afterwards.
+            # What flows of a lane that is not open is dropped, and what is sought begins anew.
+            self._reader.pause(assigned)
             if self._reader.poll(1, min(left, seconds)):
                 raise AbortableError("a record came from a paused partition", "rebalance")
             self._check_assignment()

@@ -91,6 +91,16 @@ _AWAY = frozenset(
 )
 
 
+# A broker that has just started does not know its topics yet: nothing was done, call again. Whoever
+# means "the topic is missing" asks `KafkaTopics.describe`.
+_NOT_KNOWN = frozenset(
+    {
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+
 # A consumer tells these as `_FATAL`, with the reason in words alone.
 _STATIC_TWIN = "Static consumer fenced"
 _PLACE_TAKEN = "instance ID is still used"
@@ -130,7 +140,7 @@ def translated(error: KafkaError, doing: str) -> EosError:
         return FencedError(text)
     if error.txn_requires_abort() or code in _MEMBERSHIP:
         return AbortableError(text, cause="transaction")
-    if error.retriable() or code in _AWAY:
+    if error.retriable() or code in _AWAY or code in _NOT_KNOWN:
         return RetriableError(f"Kafka is away or busy, {text}")
     if code in _SETTINGS:
         return ConfigError([text])

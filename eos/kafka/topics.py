@@ -1,5 +1,6 @@
 """What a topic is, asked of the brokers: its id, its partitions; and topics of our own."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import translated, translating
 
 TIMEOUT = 10.0
+GRACE_SECONDS = 5.0
+"""For how long a topic may be missing before it is called so."""
 
 
 class KafkaTopics:
@@ -20,6 +23,7 @@ class KafkaTopics:
 
     def __init__(self, conf: dict[str, Any]) -> None:
         self._seen: set[str] = set()
+        self._missing: dict[str, float] = {}
         with translating("make a Kafka admin client"):
             self._admin = AdminClient(conf, logger=CLIENT_LOG)
 
@@ -27,23 +31,24 @@ class KafkaTopics:
         """Give a topic's id (KIP-516) and how many partitions it has.
 
         Raises:
-            FatalError: If there is no such topic.
-            RetriableError: If the brokers are away, or a topic that was there is not.
+            FatalError: If there is no such topic, and was none for a while.
+            RetriableError: If the brokers are away, or do not know the topic now.
         """
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
         try:
             found = asked[topic].result(TIMEOUT + 1)
         except KafkaException as error:
-            unknown = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
-            if unknown and topic in self._seen:
-                # It was there: a broker that has just started does not know its topics yet.
-                raise RetriableError(f"topic {topic!r} is not there right now") from error
-            if unknown:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                since = self._missing.setdefault(topic, time.monotonic())
+                if topic in self._seen or time.monotonic() < since + GRACE_SECONDS:
+                    # A broker that has just started does not know its topics yet.
+                    raise RetriableError(f"topic {topic!r} is not there right now") from error
                 raise FatalError(
                     f"topic {topic!r} does not exist: create it, or correct its name"
                 ) from error
             raise translated(error.args[0], f"describe topic {topic!r}") from error
         self._seen.add(topic)
+        self._missing.pop(topic, None)
         # In the form that Kafka's own tools print, which has no slashes.
         return str(found.topic_id).replace("+", "-").replace("/", "_"), len(found.partitions)
 

@@ -219,12 +219,16 @@ def test_a_flush_between_two_calls_loses_nothing_and_repeats_nothing_unflagged(
     assert seen == {f"id-{n}" for n in range(NUMBER)} | {"late"}
 
 
+def soon_away(stack: Stack) -> str:
+    """Name the ledger so that it soon counts as away."""
+    return f"{stack.redis_url}?socket_timeout=0.5"
+
+
 @pytest.mark.parametrize("policy", ["pause", "pass_through", "fail"])
 def test_while_the_ledger_hangs_its_policy_holds(
     stack: Stack, cluster: Cluster, one: str, auto: dict[str, Any], policy: str
 ) -> None:
-    ledger = f"{stack.redis_url}?socket_timeout=0.3"
-    with looping(auto, stack.redis_url, ledger_down=policy, batch_records=4) as consumer:
+    with looping(auto, soon_away(stack), ledger_down=policy, batch_records=4) as consumer:
         consumer.subscribe([one])
         take(consumer, NUMBER)
         until(consumer, lambda: committed(cluster, auto, one) == NUMBER, "never settled")
@@ -242,13 +246,12 @@ def test_while_the_ledger_hangs_its_policy_holds(
             stack.redis.resume()
         if policy == "pause":
             assert values(take(consumer, 1)) == ["late"]
-    assert ledger
 
 
 def test_a_seek_while_the_ledger_hangs_loses_nothing(
     stack: Stack, one: str, manual: dict[str, Any]
 ) -> None:
-    with looping(manual, stack.redis_url, batch_records=4) as consumer:
+    with looping(manual, soon_away(stack), batch_records=4) as consumer:
         consumer.subscribe([one])
         take(consumer, 5)
         consumer.commit(asynchronous=False)

@@ -274,10 +274,7 @@ class Consumer:
         """Give what is committed, with the user's own metadata."""
         arguments = (partitions,) if timeout is None else (partitions, timeout)
         answer = list(self._client.committed(*arguments))
-        for each in answer:
-            if each.metadata:
-                each.metadata = parse(each.offset, each.metadata).note or None
-        return answer
+        return [_with_note(each) for each in answer]
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -341,6 +338,14 @@ def wrap(
     if configuration.stores_by_itself(consumer):
         raise ConfigError(["the consumer stores offsets by itself, whatever its config says"])
     return Consumer(config, ledger=ledger, key=key, producer=producer, client=consumer, **settings)
+
+
+def _with_note(each: Any) -> Any:
+    """Give a committed offset with the user's own metadata, and without ours."""
+    if not each.metadata or each.error:
+        return each
+    note = parse(each.offset, each.metadata).note
+    return type(each)(each.topic, each.partition, each.offset, *([note] if note else []))
 
 
 def _seconds(timeout: float | None) -> float:

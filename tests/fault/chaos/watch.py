@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from eos.devstack.waiting import wait_until
 
@@ -51,12 +59,13 @@ class Watcher:
         self.outputs = list(outputs)
         # What is committed is committed: a stable read (KIP-447) would wait as long as there is
         # any open transaction of the group, which is most of the time.
-        self._raw = reader(servers, "read_uncommitted", **{"group.id": group})
-        self._stable = reader(servers, "read_committed")
+        self._reader = reader(servers, "read_uncommitted", **{"group.id": group})
+        # Unlike a consumer, it looks for the leaders again when brokers have come and gone.
+        self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
 
     def committed(self) -> dict[int, int]:
         """Give the group's committed offsets, 0 where there is none."""
-        answer = self._raw.committed([TopicPartition(*p) for p in self.source], _CALL_SECONDS)
+        answer = self._reader.committed([TopicPartition(*p) for p in self.source], _CALL_SECONDS)
         for each in answer:
             if each.error is not None:
                 raise KafkaException(each.error)
@@ -64,11 +73,16 @@ class Watcher:
 
     def ends(self, places: Sequence[Place], *, stable: bool = False) -> dict[Place, int]:
         """Give high watermarks, or last stable offsets."""
-        asked = self._stable if stable else self._raw
-        return {
-            place: asked.get_watermark_offsets(TopicPartition(*place), _CALL_SECONDS)[1]
-            for place in places
-        }
+        if not places:
+            return {}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+        asked = self._admin.list_offsets(
+            {TopicPartition(*place): latest for place in places},
+            isolation_level=level,
+            request_timeout=_CALL_SECONDS,
+        )
+        return {(p.topic, p.partition): found.result().offset for p, found in asked.items()}
 
     def sample(self) -> Sample:
         """Look at it all."""
@@ -102,8 +116,7 @@ class Watcher:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._stable.close()
-        self._raw.close()
+        self._reader.close()
 
 
 class Sampler(threading.Thread):
