@@ -11,6 +11,7 @@ from eos.claim.away import when_away
 from eos.claim.digest import Digest
 from eos.claim.keys import Identify
 from eos.consume import Consume
+from eos.consume.opening import Opening
 from eos.core.errors import EosError
 from eos.core.events import Emit
 from eos.core.keys import standard
@@ -119,6 +120,7 @@ def line(
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
+    opening: Opening
     consume: Consume
     claim: Claim
     plain: Plain
@@ -147,19 +149,24 @@ def _parts(
     def shard(topic_id: str) -> Shard:
         return Shard(settings.namespace, settings.group, topic_id)
 
-    consume = Consume(
+    opening = Opening(
         reader=ports.reader,
         topics=ports.topics,
         ledger=ports.ledger,
         shard=shard,
+        plain=plain,
+        start=start,
+    )
+    consume = Consume(
+        reader=ports.reader,
+        topics=ports.topics,
+        opening=opening,
         sources=sources,
         targets=targets,
         own_topics=[settings.dead_letters],
-        plain=plain,
         batch_records=settings.batch_records,
         batch_wait=duration(settings.batch_wait),
         emit=emit,
-        start=start,
         clock=clock,
     )
     recover = Recover(
@@ -177,7 +184,7 @@ def _parts(
         ledger=ports.ledger,
         identify=identify,
         recover=recover,
-        begin=consume.begin,
+        begin=opening.begin,
         settings=settings,
         emit=emit,
     )
@@ -186,7 +193,7 @@ def _parts(
     settling = Plain(
         ledger=ports.ledger, consume=consume, interval=interval, emit=emit, clock=clock
     )
-    return _Parts(consume, claim, settling)
+    return _Parts(opening, consume, claim, settling)
 
 
 def _settle(
@@ -216,6 +223,7 @@ class Loop:
 
     Attributes:
         reader: The member of the group; its `client` is confluent-kafka's own consumer.
+        opening: Moves frontiers back where the user announces a replay.
         consume: Reads batches.
         claim: Leaves in a batch what is to be handled.
         plain: Settles effects that lie outside of Kafka.
@@ -233,6 +241,7 @@ class Loop:
     """
 
     reader: LoopReader
+    opening: Opening
     consume: Consume
     claim: Claim
     plain: Plain
@@ -297,6 +306,7 @@ def loop(
     )
     return Loop(
         reader=reader,
+        opening=parts.opening,
         consume=parts.consume,
         claim=parts.claim,
         plain=parts.plain,

@@ -7,15 +7,16 @@ will be read again.
 """
 
 import time
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from eos.consume.lanes import Lane, Slice, record_of
+from eos.consume.opening import Opening
 from eos.consume.pace import Pace
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Assigned, Emit, Waiting
 from eos.core.frontier import Frontier
-from eos.core.ports import Clock, Ledger, Mark, Partition, Reader, Revoking, Taken, Topics
+from eos.core.ports import Clock, Partition, Reader, Revoking, Topics
 from eos.core.record import Message, Shard
 
 _OPEN_POLL = 0.1
@@ -27,17 +28,13 @@ class Consume:
     Args:
         reader: The member of the consumer group.
         topics: Describes topics.
-        ledger: Gives out epochs.
-        shard: Names the shard of a topic id.
+        opening: Opens lanes.
         sources: The topics to read.
         targets: The topics that steps publish to by default; they must exist.
         own_topics: Topics of eos itself, made at start.
-        plain: Those of the topics whose effects lie outside of Kafka: there the ledger knows
-            the frontier, and Kafka's committed offset follows it.
         batch_records: At most this many records are read at once.
         batch_wait: At most this many seconds are waited for them.
         emit: Told of partitions that open.
-        start: Tells where the user wants a partition read from that was just assigned.
         clock: Tells the time.
 
     Attributes:
@@ -52,36 +49,27 @@ class Consume:
         *,
         reader: Reader,
         topics: Topics,
-        ledger: Ledger,
-        shard: Callable[[str], Shard],
+        opening: Opening,
         sources: Sequence[str],
         targets: Sequence[str],
         own_topics: Sequence[str],
-        plain: Container[str],
         batch_records: int,
         batch_wait: float,
         emit: Emit,
-        start: Callable[[Partition], int | None] = lambda _: None,
         clock: Clock = time,
     ) -> None:
-        self._start = start
         self._clock = clock
         self._reader = reader
         self._topics = topics
-        self._ledger = ledger
-        self._shard = shard
+        self._opening = opening
         self._sources = sources
         self._targets = targets
         self._own_topics = own_topics
-        self._plain = plain
         self._pace = Pace(batch_records, clock.monotonic)
         self._batch_wait = batch_wait
         self._emit = emit
         self._joined = False
-        self._shards: dict[str, Shard] = {}
-        self._partition_counts: dict[str, int] = {}
         self._lanes: dict[Partition, Lane] = {}
-        self._before: dict[Partition, Lane] = {}
         self._assignments = 0
         self._rewind: tuple[bool, float] | None = None
         self.membership: object = None
@@ -165,19 +153,10 @@ class Consume:
         lane = self._lanes.get(partition)
         if lane is None:
             return False
-        self._turn(lane, offset)
+        self._opening.turn(lane, offset)
         if not self._flow(lane):
-            self._before[partition] = self._lanes.pop(partition)  # to be opened anew
+            self._opening.before[partition] = self._lanes.pop(partition)  # to be opened anew
         return True
-
-    def replay(self, lane: Lane, offset: int) -> None:
-        """Move a lane's frontier back, and the ledger's. Raises as `seek` does."""
-        mark = Mark(lane.partition[1], lane.epoch, offset)
-        if not self._ledger.rewind(lane.shard, [mark]):
-            raise AbortableError("somebody else has taken a partition over", "ledger_fenced")
-        lane.frontier = offset
-        lane.marked = min(lane.marked, offset)
-        lane.begun = min(lane.begun, offset)
 
     def unpin(self) -> None:
         """Begin a new transaction: the next batch pins the membership anew."""
@@ -195,23 +174,6 @@ class Consume:
     def lanes(self) -> Mapping[Partition, Lane]:
         """The open lanes."""
         return self._lanes
-
-    def begin(self, lanes: Collection[Lane]) -> None:
-        """Let it stand in the log that lanes are begun, before anything of them is handed out.
-
-        So a partition whose committed offset does not say so was never begun, whatever the
-        ledger lost; and `latest` means the same for our successor. It comes after the claim:
-        a ledger that is opened for the first time shall find nothing begun.
-        """
-        new = [lane for lane in lanes if not lane.ours]
-        if new:
-            starts = {
-                lane.partition: Frontier(max(lane.frontier, lane.told), note=lane.note)
-                for lane in new
-            }
-            self._reader.commit(starts, wait=True)
-        for lane in new:
-            lane.ours = True
 
     def flow(self, partition: Partition) -> None:
         """Let a lane flow that somebody held back."""
@@ -237,22 +199,12 @@ class Consume:
         self._reader.poll(1, 0)
 
     def log_times(self) -> dict[str, dict[int, int]]:
-        """Give the log time of each lane's frontier, by topic and partition.
-
-        A partition that was read to its end counts as now; one that nothing was settled of is
-        left out.
-        """
-        now, ends = int(self._clock.time()), self._topics.ends(list(self._lanes))
-        times: dict[str, dict[int, int]] = {topic: {} for topic in self._shards}
-        for (topic, partition), lane in self._lanes.items():
-            ended = lane.frontier >= ends[topic, partition]
-            if at := now if ended else lane.time:
-                times[topic][partition] = at
-        return times
+        """Give the log time of each lane's frontier, by topic and partition."""
+        return self._opening.log_times(self._lanes, self._clock)
 
     def shard_of(self, topic: str) -> tuple[Shard, int]:
         """Give a topic's shard and how many partitions the topic has."""
-        return self._shards[topic], self._partition_counts[topic]
+        return self._opening.shard_of(topic)
 
     def close(self) -> None:
         """Leave the group."""
@@ -290,7 +242,7 @@ class Consume:
         self._rewind = None
         lanes = list(self._lanes.values())
         self._lanes = {}
-        self._before = {lane.partition: lane for lane in lanes if reopen}
+        self._opening.before = {lane.partition: lane for lane in lanes if reopen}
         for lane in lanes:
             if not reopen and assigned.get(lane.partition) == lane.assignment:
                 lane.next = lane.frontier
@@ -310,95 +262,13 @@ class Consume:
         if not closed:
             return False
         try:
-            frontiers = self._reader.frontiers(closed)
+            frontiers = self._opening.frontiers(closed)
         except RetriableError:
             self._emit(Waiting("frontier", _OPEN_POLL))
             return True
-        frontiers |= self._begin(frontiers)
-        opened = []
-        for topic in {topic for topic, _ in closed}:
-            # Asked each time: partitions may have been added, or the topic made anew.
-            topic_id, self._partition_counts[topic] = self._topics.describe(topic)
-            shard = self._shards[topic] = self._shard(topic_id)
-            numbers = [number for name, number in closed if name == topic]
-            for number, taken in self._ledger.take(shard, numbers).items():
-                place = (topic, number)
-                lane = self._lane(place, shard, taken, frontiers[place], assigned[place])
-                if (start := self._start(lane.partition)) is not None:
-                    self._turn(lane, start)
-                opened += [lane.partition] if self._flow(lane) else []
-        self._catch_up(frontiers)
+        opened = [lane.partition for lane in self._opening(frontiers, assigned) if self._flow(lane)]
         self._emit(Assigned(tuple(sorted(opened))))
         return len(opened) < len(closed)
-
-    def _catch_up(self, committed: Mapping[Partition, Frontier | None]) -> None:
-        """Let Kafka's offsets follow where the ledger has settled more: its owner died between."""
-        behind = {
-            partition: Frontier(lane.frontier, note=lane.note)
-            for partition, lane in self._lanes.items()
-            if (found := committed.get(partition)) is not None
-            and found.ours
-            and found.offset < lane.frontier
-        }
-        if behind:
-            self._reader.commit(behind, wait=False)
-
-    def _begin(self, frontiers: Mapping[Partition, Frontier | None]) -> dict[Partition, Frontier]:
-        """Give where partitions begin that nothing was ever settled of."""
-        new = [partition for partition, frontier in frontiers.items() if frontier is None]
-        if not new:
-            return {}
-        begins = self._reader.beginnings(new)
-        return {p: Frontier(offset, ours=False) for p, offset in begins.items()}
-
-    def _lane(
-        self,
-        partition: Partition,
-        shard: Shard,
-        taken: Taken,
-        found: Frontier | None,
-        assignment: int,
-    ) -> Lane:
-        at, attempts, ours, note = found or Frontier(0)
-        plain = partition[0] in self._plain
-        if plain and taken.claimed < 0:
-            # Nobody could be asked: what was settled, and what was begun, is not known.
-            raise RetriableError("the ledger is away", "ledger")
-        frontier = max(at, taken.floor) if plain else at
-        begun, handed, failed, due, seal = taken.begun, 0, (at, attempts), 0.0, ""
-        before = self._before.pop(partition, None)
-        if before and before.assignment == assignment:
-            if taken.previous == before.epoch and begun <= before.marked:
-                # Nobody else had it: what we marked ahead and did not begin is not in doubt.
-                begun = before.begun
-            handed, seal = before.handed, before.seal
-            if before.failed[0] >= frontier:
-                failed, due = max(failed, before.failed), before.due
-        return Lane(
-            partition,
-            shard,
-            taken.epoch,
-            assignment,
-            frontier,
-            frontier,
-            ours=ours,
-            note=note,
-            failed=failed,
-            due=due,
-            handed=handed,
-            plain=plain,
-            begun=begun,
-            marked=taken.begun,
-            seal=seal,
-        )
-
-    def _turn(self, lane: Lane, offset: int) -> None:
-        if offset < lane.frontier:
-            self.replay(lane, offset)
-        lane.jumped = offset > max(lane.next, lane.handed)
-        lane.next = min(lane.next, offset)
-        lane.begun = min(lane.begun, offset)
-        lane.handed = offset
 
     def _release(self) -> None:
         """Let lanes go on that were held back for long enough."""

@@ -38,7 +38,7 @@ class Loop:
         settings = dict(self.order["settings"])
         if settings.get("in_doubt") == "reconcile":
             settings["reconcile"] = self.effects.took_place
-        producer = {} if self.order["to"] else None
+        producer: dict[str, Any] | None = {} if self.order["to"] else None
         consumer = eos.Consumer(self.order["conf"], producer=producer, **settings)
         consumer.subscribe([self.order["source"]], on_assign=self._assigned)
         while not self.stopping():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message
 
 import eos
 from tests.integration.cluster import Cluster, Input, ids
@@ -100,7 +100,7 @@ def test_the_synchronous_commits_example_settles_what_it_commits(
     def msg_process(msg: Any) -> None:
         processed.append(msg.value().decode())
 
-    def commit_completed(err: object, partitions: list[TopicPartition]) -> None:
+    def commit_completed(err: object, _partitions: object) -> None:
         committed.append(err)
 
     def consume_loop(consumer: Any, topics: list[str]) -> None:

@@ -171,7 +171,7 @@ def test_a_seek_back_hands_out_owners_again_and_never_their_copies(
 
 
 def test_events_are_no_records_and_cannot_be_committed(
-    cluster: Cluster, one: str, manual: dict[str, Any], redis_url: str
+    one: str, manual: dict[str, Any], redis_url: str
 ) -> None:
     with looping({**manual, "enable.partition.eof": True}, redis_url) as consumer:
         consumer.subscribe([one])
@@ -269,7 +269,7 @@ def test_a_seek_while_the_ledger_hangs_loses_nothing(
 
 
 def test_an_interrupt_while_records_are_waited_for_loses_none(
-    cluster: Cluster, one: str, auto: dict[str, Any], redis_url: str
+    one: str, auto: dict[str, Any], redis_url: str
 ) -> None:
     with looping(auto, redis_url) as consumer:
         consumer.subscribe([one])

@@ -5,6 +5,7 @@ import pytest
 from eos.claim.away import UNKNOWN
 from eos.consume import Consume, Slice
 from eos.consume import step as consume_step
+from eos.consume.opening import Opening
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Assigned, Event, Waiting
 from eos.core.frontier import Frontier
@@ -31,15 +32,21 @@ class Bench:
         self.reader = MemoryReader(self.kafka)
         self.extra: list[MemoryMessage] = []
         port: Any = Stale(self.reader, self.extra)
-        self.consume = Consume(
-            reader=faulty(port, *faults),
+        reader = faulty(port, *faults)
+        self.opening = Opening(
+            reader=reader,
             topics=MemoryTopics(self.kafka),
             ledger=self.ledger,
             shard=lambda topic_id: Shard("ns", "g", topic_id),
+            plain=["in"] if plain else [],
+        )
+        self.consume = Consume(
+            reader=reader,
+            topics=MemoryTopics(self.kafka),
+            opening=self.opening,
             sources=["in"],
             targets=[],
             own_topics=["letters"],
-            plain=["in"] if plain else [],
             batch_records=batch_records,
             batch_wait=0.001,
             emit=self.events.append,
@@ -303,10 +310,10 @@ def test_where_a_partition_begins_stands_in_the_log_before_its_records_are_claim
     bench.send(1)
     (slice_,) = bench.started().consume()
     assert bench.kafka.committed == {}
-    bench.consume.begin([slice_.lane])
+    bench.opening.begin([slice_.lane])
     assert bench.kafka.committed == {P0: Frontier(0)}
     bench.kafka.committed.clear()
-    bench.consume.begin([slice_.lane])  # once is enough
+    bench.opening.begin([slice_.lane])  # once is enough
     assert bench.kafka.committed == {}
 
 
@@ -317,7 +324,7 @@ def test_a_partition_that_another_consumer_committed_is_taken_over_with_its_note
     bench.kafka.committed[P0] = Frontier(1, ours=False, note="theirs")
     (slice_,) = bench.started().consume()
     assert [record.offset for record in slice_.records] == [1]
-    bench.consume.begin([slice_.lane])
+    bench.opening.begin([slice_.lane])
     assert bench.kafka.committed[P0] == Frontier(1, note="theirs")
 
 

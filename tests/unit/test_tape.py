@@ -55,14 +55,14 @@ class Loop:
     def hand_out(self, number: int) -> list[int]:
         """Hand out so many; give their offsets."""
         tape = self.tape
-        handed = [int(m.offset()) for m in tape.messages[tape.at : tape.at + number]]  # type: ignore[arg-type]
+        handed = [int(m.offset()) for m in tape.messages[tape.at : tape.at + number]]
         tape.at += len(handed)
         return handed
 
     @property
     def waiting(self) -> list[int]:
         """The offsets that are not handed out."""
-        return [int(m.offset()) for m in self.tape.messages[self.tape.at : self.tape.left]]  # type: ignore[arg-type]
+        return [int(m.offset()) for m in self.tape.messages[self.tape.at : self.tape.left]]
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ class Handout:
             return True
         lane = self._consume.lanes[partition]
         if offset < lane.frontier:
-            self._consume.replay(lane, offset)  # first, for the ledger may be away
+            self._below.opening.replay(lane, offset)  # first, for the ledger may be away
         again = offset < self.tape.ends().get(partition, lane.handed)
         if self._transaction and again and not self._transaction.drop(partition, offset):
             # Nobody knows which outputs belong to what is handed out again: all of it starts over.

@@ -41,6 +41,7 @@ class Settling:
     ) -> None:
         self._plain = below.plain
         self._consume = below.consume
+        self._opening = below.opening
         self._reader = below.reader
         self._letter = below.letters
         self._publish = below.publish
@@ -165,7 +166,7 @@ class Settling:
             lane = self._consume.lane(partition)
             if lane is not None and end < lane.frontier:
                 at = max(lane.handed, lane.frontier)
-                self._consume.replay(lane, end)
+                self._opening.replay(lane, end)
                 lane.handed = at
                 replays[partition] = end
         return replays

@@ -1,0 +1,199 @@
+"""Opens lanes: frontiers read with a stable read, epochs taken, beginnings put into the log."""
+
+import time
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+
+from eos.consume.lanes import Lane
+from eos.core.errors import AbortableError, RetriableError
+from eos.core.frontier import Frontier
+from eos.core.ports import Clock, Ledger, Mark, Partition, Reader, Taken, Topics
+from eos.core.record import Shard
+
+
+class Opening:
+    """Opens the lanes of a reader, and turns them where the user wants to read.
+
+    Args:
+        reader: The member of the consumer group.
+        topics: Describes topics.
+        ledger: Gives out epochs.
+        shard: Names the shard of a topic id.
+        plain: Those of the topics whose effects lie outside of Kafka: there the ledger knows
+            the frontier, and Kafka's committed offset follows it.
+        start: Tells where the user wants a partition read from that was just assigned.
+
+    Attributes:
+        before: Lanes that are to be opened anew; what this process knows of them still counts.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        topics: Topics,
+        ledger: Ledger,
+        shard: Callable[[str], Shard],
+        plain: Container[str],
+        start: Callable[[Partition], int | None] = lambda _: None,
+    ) -> None:
+        self._reader = reader
+        self._topics = topics
+        self._ledger = ledger
+        self._shard = shard
+        self._plain = plain
+        self._start = start
+        self._shards: dict[str, Shard] = {}
+        self._partition_counts: dict[str, int] = {}
+        self.before: dict[Partition, Lane] = {}
+
+    def frontiers(self, closed: Sequence[Partition]) -> dict[Partition, Frontier]:
+        """Give where partitions are to be opened.
+
+        Raises:
+            RetriableError: A transaction of their last owner is still open.
+        """
+        found = self._reader.frontiers(closed)
+        new = [partition for partition, frontier in found.items() if frontier is None]
+        begins = self._reader.beginnings(new) if new else {}
+        return {
+            partition: frontier or Frontier(begins[partition], ours=False)
+            for partition, frontier in found.items()
+        }
+
+    def __call__(
+        self, frontiers: Mapping[Partition, Frontier], assigned: Mapping[Partition, int]
+    ) -> list[Lane]:
+        """Take epochs, and make the lanes.
+
+        Args:
+            frontiers: Where to open which partitions.
+            assigned: The number of each assignment.
+
+        Raises:
+            RetriableError: A server is away.
+        """
+        lanes = []
+        for topic in {topic for topic, _ in frontiers}:
+            # Asked each time: partitions may have been added, or the topic made anew.
+            topic_id, self._partition_counts[topic] = self._topics.describe(topic)
+            shard = self._shards[topic] = self._shard(topic_id)
+            numbers = [number for name, number in frontiers if name == topic]
+            for number, taken in self._ledger.take(shard, numbers).items():
+                place = (topic, number)
+                lane = self._lane(place, shard, taken, frontiers[place], assigned[place])
+                if (start := self._start(place)) is not None:
+                    self.turn(lane, start)
+                lanes.append(lane)
+        self._catch_up(lanes, frontiers)
+        return lanes
+
+    def begin(self, lanes: Collection[Lane]) -> None:
+        """Let it stand in the log that lanes are begun, before anything of them is handed out.
+
+        So a partition whose committed offset does not say so was never begun, whatever the
+        ledger lost; and `latest` means the same for our successor. It comes after the claim:
+        a ledger that is opened for the first time shall find nothing begun.
+        """
+        new = [lane for lane in lanes if not lane.ours]
+        if new:
+            starts = {
+                lane.partition: Frontier(max(lane.frontier, lane.told), note=lane.note)
+                for lane in new
+            }
+            self._reader.commit(starts, wait=True)
+        for lane in new:
+            lane.ours = True
+
+    def replay(self, lane: Lane, offset: int) -> None:
+        """Move a lane's frontier back, and the ledger's: what was settled is handled again.
+
+        Raises:
+            AbortableError: Somebody else has taken the partition over.
+            RetriableError: The ledger is away.
+        """
+        mark = Mark(lane.partition[1], lane.epoch, offset)
+        if not self._ledger.rewind(lane.shard, [mark]):
+            raise AbortableError("somebody else has taken a partition over", "ledger_fenced")
+        lane.frontier = offset
+        lane.marked = min(lane.marked, offset)
+        lane.begun = min(lane.begun, offset)
+
+    def turn(self, lane: Lane, offset: int) -> None:
+        """Let a lane go on elsewhere. Raises as `replay` does."""
+        if offset < lane.frontier:
+            self.replay(lane, offset)
+        lane.jumped = offset > max(lane.next, lane.handed)
+        lane.next = min(lane.next, offset)
+        lane.begun = min(lane.begun, offset)
+        lane.handed = offset
+
+    def log_times(
+        self, lanes: Mapping[Partition, Lane], clock: Clock = time
+    ) -> dict[str, dict[int, int]]:
+        """Give the log time of each lane's frontier, by topic and partition.
+
+        A partition that was read to its end counts as now; one that nothing was settled of is
+        left out.
+        """
+        now, ends = int(clock.time()), self._topics.ends(list(lanes))
+        times: dict[str, dict[int, int]] = {topic: {} for topic in self._shards}
+        for (topic, partition), lane in lanes.items():
+            ended = lane.frontier >= ends[topic, partition]
+            if at := now if ended else lane.time:
+                times[topic][partition] = at
+        return times
+
+    def shard_of(self, topic: str) -> tuple[Shard, int]:
+        """Give a topic's shard and how many partitions the topic has."""
+        return self._shards[topic], self._partition_counts[topic]
+
+    def _catch_up(self, lanes: Sequence[Lane], committed: Mapping[Partition, Frontier]) -> None:
+        """Let Kafka's offsets follow where the ledger has settled more: its owner died between."""
+        behind = {
+            lane.partition: Frontier(lane.frontier, note=lane.note)
+            for lane in lanes
+            if lane.ours and committed[lane.partition].offset < lane.frontier
+        }
+        if behind:
+            self._reader.commit(behind, wait=False)
+
+    def _lane(
+        self,
+        partition: Partition,
+        shard: Shard,
+        taken: Taken,
+        found: Frontier,
+        assignment: int,
+    ) -> Lane:
+        at, attempts, ours, note = found
+        plain = partition[0] in self._plain
+        if plain and taken.claimed < 0:
+            # Nobody could be asked: what was settled, and what was begun, is not known.
+            raise RetriableError("the ledger is away", "ledger")
+        frontier = max(at, taken.floor) if plain else at
+        begun, handed, failed, due, seal = taken.begun, 0, (at, attempts), 0.0, ""
+        before = self.before.pop(partition, None)
+        if before and before.assignment == assignment:
+            if taken.previous == before.epoch and begun <= before.marked:
+                # Nobody else had it: what we marked ahead and did not begin is not in doubt.
+                begun = before.begun
+            handed, seal = before.handed, before.seal
+            if before.failed[0] >= frontier:
+                failed, due = max(failed, before.failed), before.due
+        return Lane(
+            partition,
+            shard,
+            taken.epoch,
+            assignment,
+            frontier,
+            frontier,
+            ours=ours,
+            note=note,
+            failed=failed,
+            due=due,
+            handed=handed,
+            plain=plain,
+            begun=begun,
+            marked=taken.begun,
+            seal=seal,
+        )
