@@ -14,9 +14,8 @@ from eos.core.rules import HANDLED, Admission, Verdict
 from eos.core.settings import Settings
 
 Recover = Callable[[str, str, Mapping[int, int]], int]
-"""Rebuilds the ledger of a topic from the log: its name, the cause, and where the reading of
-partitions began that the group may never have settled anything of. Gives how many records were
-read again."""
+"""Rebuilds the ledger of a topic from the log: its name, the cause, and where the group begins in
+partitions that it had settled nothing of. Gives how many records were read again."""
 
 Seals = dict[str, tuple[Shard, str]]
 """By topic, the shard and the seal under which records were claimed."""
@@ -134,7 +133,8 @@ class Claim:
         slice_ = next(s for s in slices if s.lane.partition[1] == answer.partition)
         if slice_.start == slice_.lane.frontier:
             # Nothing of ours is pending below: the ledger itself lacks what was settled.
-            self._recover(topic, "gap", {answer.partition: slice_.start})
+            begins = {answer.partition: slice_.start} if slice_.lane.fresh else {}
+            self._recover(topic, "gap", begins)
         raise AbortableError(
             f"claims of {topic}[{answer.partition}] below {slice_.start} are lost", "ledger_gap"
         )

@@ -44,6 +44,7 @@ class Opening:
         self._start = start
         self._shards: dict[str, Shard] = {}
         self._partition_counts: dict[str, int] = {}
+        self._fresh: set[Partition] = set()
         self.before: dict[Partition, Lane] = {}
 
     def frontiers(self, closed: Sequence[Partition]) -> dict[Partition, Frontier]:
@@ -55,6 +56,7 @@ class Opening:
         found = self._reader.frontiers(closed)
         new = [partition for partition, frontier in found.items() if frontier is None]
         begins = self._reader.beginnings(new) if new else {}
+        self._fresh = set(new)
         return {
             partition: frontier or Frontier(begins[partition], ours=False)
             for partition, frontier in found.items()
@@ -187,6 +189,7 @@ class Opening:
             assignment,
             frontier,
             frontier,
+            fresh=partition in self._fresh,
             ours=ours,
             note=note,
             failed=failed,

@@ -104,7 +104,7 @@ class Consume:
             return []
         if paced:
             self._pace.handed_out()
-        if self.membership is None:
+        if self.membership is None and any(message.error() is None for message in messages):
             self.membership = self._reader.group_metadata()
         return messages
 

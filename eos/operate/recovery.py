@@ -68,8 +68,8 @@ class Recover:
         Args:
             topic: The topic's name.
             cause: `closed` or `gap`.
-            begins: Where the reading of partitions begins that nothing was settled of: there is
-                nothing to read again below it.
+            begins: Where the group begins in partitions that it had settled nothing of: what
+                stands below is none of its own, and no record's owner.
 
         Returns:
             How many records were read again.
@@ -103,7 +103,8 @@ class Recover:
         records = 0
         for partition, frontier in frontiers.items():
             end = max(frontier, begun.get(partition, 0))
-            offsets = reread(recovery.claimed.get(partition, 0), end, starts[partition])
+            low = max(recovery.claimed.get(partition, 0), begins.get(partition, 0))
+            offsets = reread(low, end, starts[partition])
             for messages in log.read(topic, partition, offsets):
                 records += len(messages)
                 self._reassert(shard, recovery, self._assertion(partition, messages, shard))

@@ -177,7 +177,7 @@ def test_processes_that_come_and_go_and_are_killed_lose_nothing_and_repeat_nothi
     target = to if transactional else ""
     workers = [worker("poll", auto=False, to=target), worker("consume", auto=True, to=target)]
     inputs = with_copies(4, 300)
-    rounds, source, group = 6, workers[0].source, workers[0].conf["group.id"]
+    rounds, source, group = 4, workers[0].source, workers[0].conf["group.id"]
     for each in workers:
         joins(each)
     for n in range(rounds):

@@ -342,13 +342,18 @@ def test_a_closed_ledger_is_recovered_and_the_batch_comes_again() -> None:
     assert bench.recovered == [("in", "closed", {})]
 
 
-def test_a_gap_right_at_the_frontier_is_recovered() -> None:
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_gap_right_at_the_frontier_is_recovered_and_not_below_where_the_group_began(
+    *, fresh: bool
+) -> None:
     bench = Bench()
     bench.ledger.answer = Refused(Admission.GAP, 0)
+    slice_ = slice_of(1)
+    slice_.lane.fresh = fresh
     with pytest.raises(AbortableError) as caught:
-        bench.claim([slice_of(1)])
+        bench.claim([slice_])
     assert caught.value.cause == "ledger_gap"
-    assert bench.recovered == [("in", "gap", {0: 10})]
+    assert bench.recovered == [("in", "gap", {0: 10} if fresh else {})]
 
 
 def test_a_gap_above_the_frontier_is_only_rewound_for_the_claims_below_are_ours() -> None:

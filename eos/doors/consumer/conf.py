@@ -126,7 +126,9 @@ def stores_by_itself(consumer: Any) -> bool:
 
 
 def _first(conf: Mapping[str, Any]) -> str:
-    said = str(conf.get("auto.offset.reset", conf.get("topic.auto.offset.reset", "latest")))
+    topics = conf.get("default.topic.config") or {}  # the old way to write it
+    said = conf.get("auto.offset.reset") or conf.get("topic.auto.offset.reset")
+    said = str(said or topics.get("auto.offset.reset") or "latest")
     return _FIRST.get(said, said)
 
 
