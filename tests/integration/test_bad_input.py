@@ -9,9 +9,9 @@ import pytest
 import redis
 from confluent_kafka import Message
 
-from eos.core.ports import Ports
 from eos.core.errors import AbortableError, ConfigError, FatalError
 from eos.core.events import Aborted, Claimed, DeadLettered, Retried
+from eos.core.ports import Ports
 from eos.core.record import Record, Send
 from eos.core.rules import Verdict
 from eos.core.settings import Settings

@@ -172,7 +172,6 @@ def test_latest_means_what_comes_from_now_on(
         assert values(take(consumer, 1)) == ["after"]
 
 
-@pytest.mark.xfail(reason="recovery takes what stands below the group's beginning for handled")
 def test_a_resend_of_what_came_before_latest_is_handed_out(
     cluster: Cluster, one: str, conf: dict[str, Any], redis_url: str
 ) -> None:

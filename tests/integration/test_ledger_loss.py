@@ -14,8 +14,8 @@ import pytest
 import redis
 from confluent_kafka import Message
 
-from eos.core.ports import Ports
 from eos.core.events import Aborted, Committed, Recovered, Waiting
+from eos.core.ports import Ports
 from eos.core.record import Record, Send, Shard
 from eos.core.settings import Settings
 from eos.devstack import Stack

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 from confluent_kafka import Message
 
-from eos.core.ports import Ports
 from eos.core.events import Aborted, Committed, ProducerRecreated
+from eos.core.ports import Ports
 from eos.core.settings import Settings
 from eos.core.supervisor import TABLE, Seen, State
 from eos.devstack import Stack

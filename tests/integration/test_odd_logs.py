@@ -10,9 +10,9 @@ import redis
 from confluent_kafka import Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
-from eos.core.ports import Ports
 from eos.core.errors import FatalError, RetriableError
 from eos.core.events import Recovered, Waiting
+from eos.core.ports import Ports
 from eos.core.settings import Settings
 from eos.devstack.waiting import wait_until
 from eos.testing.faults import Fault, faulty
