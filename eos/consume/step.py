@@ -154,8 +154,7 @@ class Consume:
         if lane is None:
             return False
         self._opening.turn(lane, offset)
-        if not self._flow(lane):
-            self._opening.before[partition] = self._lanes.pop(partition)  # to be opened anew
+        self.flow(partition)
         return True
 
     def unpin(self) -> None:
@@ -177,8 +176,9 @@ class Consume:
 
     def flow(self, partition: Partition) -> None:
         """Let a lane flow that somebody held back."""
-        if (lane := self._lanes.get(partition)) is not None:
-            self._flow(lane)
+        lane = self._lanes.get(partition)
+        if lane is not None and not self._flow(lane):
+            self._opening.before[partition] = self._lanes.pop(partition)  # to be opened anew
 
     def lane(self, partition: Partition) -> Lane | None:
         """Give the open lane of a partition."""
@@ -246,7 +246,8 @@ class Consume:
         for lane in lanes:
             if not reopen and assigned.get(lane.partition) == lane.assignment:
                 lane.next = lane.frontier
-                self._flow(lane)
+                if not self._flow(lane):
+                    self._opening.before[lane.partition] = lane
         return True
 
     def _open(self) -> bool:
@@ -275,9 +276,9 @@ class Consume:
         now = self._clock.monotonic()
         for lane in self._lanes.values():
             if lane.due and lane.due <= now:
-                lane.due = 0.0
-                with suppress(RetriableError):  # lost by now: the next poll tells
+                with suppress(RetriableError):  # lost by now, or not started: the next round tells
                     self._reader.seek(lane.partition, lane.next)
+                    lane.due = 0.0
 
     def _flow(self, lane: Lane) -> bool:
         """Let a lane flow from where it is to be read next, if the client can already do so."""
