@@ -11,7 +11,7 @@ help:
 	@echo "make test    all tests, on real Kafka and Redis"
 	@echo "make unit    the pure tests alone, in seconds"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make fault   the long runs: ten demos in a row, 100,000 model histories"
+	@echo "make fault   the long runs: ten demos in a row, chaos on three brokers, 100,000 model histories"
 	@echo "make bench   measure; never part of the tests"
 
 demo: $(READY)
@@ -36,6 +36,7 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.bench.ledger
 	$(BIN)/python -m tests.bench.pipeline
+	$(BIN)/python -m tests.bench.consumer
 
 fault: $(READY)
 	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)

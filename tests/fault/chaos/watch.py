@@ -7,15 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
-from confluent_kafka import (
-    Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from eos.devstack.waiting import wait_until
 
@@ -60,8 +52,7 @@ class Watcher:
         # What is committed is committed: a stable read (KIP-447) would wait as long as there is
         # any open transaction of the group, which is most of the time.
         self._reader = reader(servers, "read_uncommitted", **{"group.id": group})
-        # Unlike a consumer, it looks for the leaders again when brokers have come and gone.
-        self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
+        self._stable = reader(servers, "read_committed")
 
     def committed(self) -> dict[int, int]:
         """Give the group's committed offsets, 0 where there is none."""
@@ -73,16 +64,17 @@ class Watcher:
 
     def ends(self, places: Sequence[Place], *, stable: bool = False) -> dict[Place, int]:
         """Give high watermarks, or last stable offsets."""
-        if not places:
-            return {}
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
-        asked = self._admin.list_offsets(
-            {TopicPartition(*place): latest for place in places},
-            isolation_level=level,
-            request_timeout=_CALL_SECONDS,
-        )
-        return {(p.topic, p.partition): found.result().offset for p, found in asked.items()}
+        asked = self._stable if stable else self._reader
+        return {
+            place: asked.get_watermark_offsets(TopicPartition(*place), _CALL_SECONDS)[1]
+            for place in places
+        }
+
+    def look_around(self) -> None:
+        """Learn anew where the leaders are: by itself a client may not, for minutes."""
+        for each in (self._reader, self._stable):
+            with suppress(KafkaException):
+                each.list_topics(timeout=_CALL_SECONDS)
 
     def sample(self) -> Sample:
         """Look at it all."""
@@ -107,8 +99,10 @@ class Watcher:
 
         def done() -> bool:
             nonlocal left
-            with suppress(KafkaException):
+            try:
                 left = self.left()
+            except KafkaException:
+                self.look_around()
             return not left or hopeless()
 
         wait_until(done, seconds=seconds, every=0.5)
@@ -117,6 +111,7 @@ class Watcher:
     def close(self) -> None:
         """Give the connections back."""
         self._reader.close()
+        self._stable.close()
 
 
 class Sampler(threading.Thread):
@@ -141,6 +136,7 @@ class Sampler(threading.Thread):
                 self.samples.append(self._watcher.sample())
             except KafkaException as error:
                 self.missed[error.args[0].str()] += 1
+                self._watcher.look_around()
 
 
 class Follower(threading.Thread):
