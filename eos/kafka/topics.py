@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -57,11 +58,27 @@ class KafkaTopics:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         wanted = {TopicPartition(*partition): latest for partition in partitions}
         asked = self._admin.list_offsets(wanted, request_timeout=TIMEOUT)
-        with translating("read the ends of partitions"):
-            return {
-                (of.topic, of.partition): end.result(TIMEOUT + 1).offset
-                for of, end in asked.items()
-            }
+        try:
+            with translating("read the ends of partitions"):
+                ends = {
+                    (of.topic, of.partition): end.result(TIMEOUT + 1).offset
+                    for of, end in asked.items()
+                }
+        except RetriableError:
+            self._ask_anew()
+            raise
+        if any(end < 0 for end in ends.values()):
+            self._ask_anew()
+            raise RetriableError("a broker does not know where a partition ends")
+        return ends
+
+    def _ask_anew(self) -> None:
+        """Let the client ask what the cluster is like.
+
+        After a change of leaders it asks under the old epoch for as long as it keeps the answer.
+        """
+        with suppress(KafkaException):
+            self._admin.list_topics(timeout=TIMEOUT)
 
     def ensure(self, names: Sequence[str]) -> None:
         """Make topics that do not exist yet, with the cluster's default replication."""

@@ -10,7 +10,7 @@ import redis
 from confluent_kafka import Message
 
 from eos.core.errors import AbortableError, ConfigError, FatalError
-from eos.core.events import Aborted, Claimed, DeadLettered, Retried
+from eos.core.events import Aborted, Claimed, Committed, Retried
 from eos.core.ports import Ports
 from eos.core.record import Record, Send
 from eos.core.rules import Verdict
@@ -199,7 +199,8 @@ def test_a_record_that_fails_again_and_again_becomes_a_dead_letter_and_the_rest_
     assert told["eos-error"] == "ValueError: no such thing as b'poison'"
     assert told["trace"] == "t-1"
     assert [event.attempt for event in line.saw(Retried)] == [1, 2]
-    assert [event.reason for event in line.saw(DeadLettered)] == ["handler_failed"]
+    letters = [letter for event in line.saw(Committed) for letter in event.letters]
+    assert [letter.reason for letter in letters] == ["handler_failed"]
 
 
 def test_a_handler_that_recovers_on_a_retry_leaves_no_dead_letter(
@@ -236,7 +237,8 @@ def test_a_dead_letter_is_in_the_transaction_of_its_offset(
     with Running(settings, [step(source, to, fails("poison"))], wrap) as line:
         cluster.await_settled(settings.group, source)
 
-    assert len(line.saw(DeadLettered)) == 3  # told with each attempt, and visible once
+    assert [event.cause for event in line.saw(Aborted)].count("transaction") == 2
+    assert sum(len(event.letters) for event in line.saw(Committed)) == 1
     assert ids(read_committed(settings.dead_letters)) == ["poison"]
     assert ids(read_committed(to)) == ["a", "b"]
 
