@@ -276,13 +276,16 @@ def stretches(messages: Sequence[Message]) -> list[Stretch]:
     topics: list[Any] = list(map(Message.topic, messages))
     partitions: list[Any] = list(map(Message.partition, messages))
     offsets: list[Any] = list(map(Message.offset, messages))
-    if len(set(topics)) <= 1 and len(set(partitions)) <= 1:
+    one_topic = len(set(topics)) <= 1
+    if one_topic and len(set(partitions)) <= 1:
         whole = (topics[0], partitions[0]) if topics else None
         return [Stretch(whole, list(places), offsets, list(messages))] if whole else []
     found: dict[Partition, Stretch] = {}
     at = 0
-    for partition, run in groupby(zip(topics, partitions, strict=True)):
-        end = at + sum(1 for _ in run)
+    # Numbers alone compare faster than pairs do.
+    for _, run in groupby(partitions if one_topic else zip(topics, partitions, strict=True)):
+        end = at + len(list(run))
+        partition = (topics[at], partitions[at])
         stretch = found.setdefault(partition, Stretch(partition, [], [], []))
         stretch.places.extend(places[at:end])
         stretch.offsets.extend(offsets[at:end])
