@@ -133,8 +133,7 @@ class Claim:
         slice_ = next(s for s in slices if s.lane.partition[1] == answer.partition)
         if slice_.start == slice_.lane.frontier:
             # Nothing of ours is pending below: the ledger itself lacks what was settled.
-            begins = {answer.partition: slice_.start} if slice_.lane.fresh else {}
-            self._recover(topic, "gap", begins)
+            self._recover(topic, "gap", {answer.partition: slice_.lane.first})
         raise AbortableError(
             f"claims of {topic}[{answer.partition}] below {slice_.start} are lost", "ledger_gap"
         )

@@ -24,7 +24,7 @@ class Lane:
         frontier: The first offset that is not settled.
         next: The first offset that was not read yet.
         time: Log time of the frontier, seconds since the epoch; 0 if nothing was settled yet.
-        fresh: Whether the group had settled nothing of it before.
+        first: Where the group begins in it, if it had settled nothing of it before; else 0.
         ours: Whether it stands in the log that eos has begun it.
         note: The user's own metadata at the committed offset.
         told: What the user committed before it was begun; -1 if nothing.
@@ -46,7 +46,7 @@ class Lane:
     frontier: int
     next: int
     time: int = 0
-    fresh: bool = False
+    first: int = 0
     ours: bool = True
     note: str = ""
     told: int = -1

@@ -189,7 +189,7 @@ class Opening:
             assignment,
             frontier,
             frontier,
-            fresh=partition in self._fresh,
+            first=at if partition in self._fresh else 0,
             ours=ours,
             note=note,
             failed=failed,

@@ -1,6 +1,7 @@
 """Random calls, bare and wrapped: the answers differ by the duplicates only."""
 
 import random
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -66,12 +67,14 @@ def test_random_calls_give_what_the_log_says_minus_the_duplicates(
 
 def committed(consumer: Any, partitions: list[TopicPartition]) -> list[TopicPartition]:
     """Read committed offsets; many groups at once keep their coordinator busy for a moment."""
-    for _ in range(10):
+    deadline = time.monotonic() + 30
+    while True:
         try:
             return list(consumer.committed(partitions, 10))
-        except KafkaException as error:
-            failed = error
-    raise failed
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def reading(consumer: Any, topic: str) -> Any:
