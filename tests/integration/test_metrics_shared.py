@@ -13,7 +13,7 @@ from eos.observe.shared import Held, Server, bury, environment, held, serve, tot
 
 WORKER = """
 import sys
-from eos.core.events import Claimed, Committed, Committing
+from eos.core.events import Claimed, Committed, Committing, Tally
 from eos.core.rules import Verdict
 from eos.observe.metrics import Metrics
 
@@ -21,11 +21,11 @@ tell = Metrics("billing")
 for line in sys.stdin:
     match line.split():
         case ["claim", count]:
-            tell(Claimed("orders", {Verdict.FRESH: int(count)}, 0, 0))
+            tell(Claimed([Tally("orders", {Verdict.FRESH: int(count)}, 0)], "orders", 0))
         case ["begin"]:
             tell(Committing(0))
         case ["commit", count]:
-            tell(Committed(int(count), 0, 0.2))
+            tell(Committed([Tally("orders", {Verdict.FRESH: int(count)}, 0)], [], 0, 0.2))
     print("done", flush=True)
 """
 

@@ -22,13 +22,13 @@ APP = """
 import time
 
 from eos.core.errors import ConfigError, FencedError
-from eos.core.events import Claimed
+from eos.core.events import Claimed, Tally
 from eos.core.rules import Verdict
 from eos.observe.metrics import Metrics
 
 class App:
     def work(self, *, slot, stopping):
-        Metrics("billing")(Claimed("orders", {Verdict.FRESH: 5}, 0, 0))
+        Metrics("billing")(Claimed([Tally("orders", {Verdict.FRESH: 5}, 0)], "orders", 0))
         while not stopping():
             time.sleep(0.01)
 

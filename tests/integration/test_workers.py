@@ -21,7 +21,7 @@ import os, sys, time
 from pathlib import Path
 
 from eos.core.errors import ConfigError, FencedError
-from eos.core.events import Claimed, Committing
+from eos.core.events import Claimed, Committing, Tally
 from eos.core.rules import Verdict
 from eos.observe.metrics import Metrics
 
@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 class App:
     def work(self, *, slot, stopping):
         tell = Metrics("billing")
-        tell(Claimed("orders", {Verdict.FRESH: 5}, 0, 0))
+        tell(Claimed([Tally("orders", {Verdict.FRESH: 5}, 0)], "orders", 0))
         tell(Committing(5))
         (HERE / f"up-{slot}-{os.getpid()}").touch()
         while not stopping():
