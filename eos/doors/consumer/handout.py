@@ -307,12 +307,14 @@ class Handout:
     def _keep_place(self) -> None:
         """Drop what was not handed out, and remember where each lane goes on."""
         self.settling.freeze()
+        self.due = 0.0  # until the loop is back, by the long way
         self._stand(self.tape.ends())
         self.tape.drop(list(self.tape.unsettled()))
 
     def _give_up(self, partitions: Collection[Partition], cause: str) -> None:
         before = self.tape.count()
         self.settling.freeze()
+        self.due = 0.0  # until the loop is back, by the long way
         self._stand({p: end for p, end in self.tape.ends().items() if p in partitions})
         self.tape.drop(partitions)
         if (left := self.tape.count()) < before:
