@@ -90,11 +90,11 @@ class Opening:
         return lanes
 
     def begin(self, lanes: Collection[Lane]) -> None:
-        """Let it stand in the log that lanes are begun, before anything of them is handed out.
+        """Let it stand in the log that lanes are begun, before anything of them is claimed.
 
         So a partition whose committed offset does not say so was never begun, whatever the
-        ledger lost; and `latest` means the same for our successor. It comes after the claim:
-        a ledger that is opened for the first time shall find nothing begun.
+        ledger lost; and `latest` means the same for our successor. The ledger must be open by
+        then: its first recovery shall find nothing begun (see `Claim`).
         """
         new = [lane for lane in lanes if not lane.ours]
         if new:

@@ -139,6 +139,7 @@ class LoopReader(KafkaReader):
         with self._lock:
             self._take_over()
             self._catch_up()
+            self._commit_again()
             with translating("read"):
                 messages = self._consumer.consume(limit, 0)
                 if not messages and seconds > 0:
@@ -164,6 +165,7 @@ class LoopReader(KafkaReader):
     ) -> list[TopicPartition] | None:
         """Commit, and raise and return what the client itself does."""
         with self._lock:
+            self._forget_commits(frontiers)  # what was refused before is superseded
             if not frontiers and not wait:
                 return None
             if not frontiers:

@@ -119,7 +119,10 @@ MUTANTS = (
         "if true then\n  for",
     ),
     Mutant(
-        "a take-over tells the floor as begun", "TAKE", "p.floor, p.begun }", "p.floor, p.floor }"
+        "a take-over tells the floor as begun",
+        "TAKE",
+        "p.floor, p.begun, previous }",
+        "p.floor, p.floor, previous }",
     ),
     Mutant(
         "moving the window loses the marks",
