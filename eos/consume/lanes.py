@@ -27,7 +27,7 @@ class Lane:
         first: Where the group begins in it, if it had settled nothing of it before; else 0.
         ours: Whether it stands in the log that eos has begun it.
         note: The user's own metadata at the committed offset.
-        told: What the user committed before it was begun; -1 if nothing.
+        told: What was committed before it was begun, by the user say; -1 if nothing.
         failed: The offset of a record that was tried already, and how many tries failed.
         due: When to read on after such a try, monotonic seconds; 0 if it is not held back.
         handed: Where a loop of the user's was handed records and settles them itself: one past

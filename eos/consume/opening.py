@@ -24,6 +24,8 @@ class Opening:
 
     Attributes:
         before: Lanes that are to be opened anew; what this process knows of them still counts.
+        told: What the user committed of partitions that were assigned and not open: the number of
+            the assignment, and the offset.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Opening:
         self._partition_counts: dict[str, int] = {}
         self._fresh: set[Partition] = set()
         self.before: dict[Partition, Lane] = {}
+        self.told: dict[Partition, tuple[int, int]] = {}
 
     def frontiers(self, closed: Sequence[Partition]) -> dict[Partition, Frontier]:
         """Give where partitions are to be opened.
@@ -83,6 +86,11 @@ class Opening:
             for number, taken in self._ledger.take(shard, numbers).items():
                 place = (topic, number)
                 lane = self._lane(place, shard, taken, frontiers[place], assigned[place])
+                number_told, told = self.told.pop(place, (0, 0))
+                if number_told == lane.assignment and told < lane.frontier:
+                    self.announce(lane, told)
+                if 0 < lane.handed < lane.frontier:
+                    self.turn(lane, lane.handed)  # it reads again what it has committed
                 if (start := self._start(place)) is not None:
                     self.turn(lane, start)
                 lanes.append(lane)
@@ -119,6 +127,12 @@ class Opening:
         lane.frontier = offset
         lane.marked = min(lane.marked, offset)
         lane.begun = min(lane.begun, offset)
+
+    def announce(self, lane: Lane, offset: int) -> None:
+        """Announce a replay; reading goes on where it is. Raises as `replay` does."""
+        at = max(lane.handed, lane.frontier)
+        self.replay(lane, offset)
+        lane.handed = at
 
     def turn(self, lane: Lane, offset: int) -> None:
         """Let a lane go on elsewhere. Raises as `replay` does."""
@@ -192,6 +206,7 @@ class Opening:
             first=at if partition in self._fresh else 0,
             ours=ours,
             note=note,
+            told=-1 if partition in self._fresh else at,
             failed=failed,
             due=due,
             handed=handed,

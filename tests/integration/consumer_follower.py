@@ -182,6 +182,8 @@ class Follower:
         # One past what was handed out or stored, and the same as of before the last call.
         self.ends: dict[int, int] = {}
         self.returned: dict[int, int] = {}
+        # Where reading stood when a replay was announced of all below.
+        self.replayed: dict[int, int] = {}
 
     def _back(self) -> None:
         self.returned = dict(self.ends)
@@ -239,7 +241,11 @@ class Follower:
             and end < self.committed[p][1]
             and not self._is_news(p, self.ends.get(p, 0))
         ):
-            self.ends.pop(p, 0)  # a replay is announced of all that was handed out
+            # A replay is announced of all that was handed out.
+            self.ends.pop(p, 0)
+            self.replayed[p] = self.at[p]
+        else:
+            self.replayed.pop(p, 0)
         self.committed[p] = (end, end)
 
     def _close(self, p: int) -> None:
@@ -258,8 +264,12 @@ class Follower:
             if self.mode.auto_commit:
                 self.committed[p] = (min(offset, self.committed[p][0]), most)
             for ends in (self.ends, self.returned):
-                if ends.get(p, 0) > offset and self.mode.auto_store:
+                if ends.get(p, 0) <= offset:
+                    continue
+                if self.mode.auto_store and offset > self.replayed.get(p, 0):
                     ends[p] = offset
+                elif self.mode.auto_store or self.mode.auto_commit:
+                    del ends[p]  # nothing of it was handed out since, or it is taken back
         self.at[p] = offset
         self.fresh.discard(p)
         self.sought.add(p)

@@ -155,8 +155,14 @@ class Settling:
 
     def _new(self) -> dict[Partition, int]:
         """Give what was handed out, or stored, and is not committed yet."""
-        frontiers = {p: lane.frontier for p, lane in self._consume.lanes.items()}
-        new = {p: end for p, end in self._handled().items() if end > frontiers.get(p, -1)}
+        lanes, stored = self._consume.lanes, not self._auto_store
+        new = {
+            partition: end
+            for partition, end in self._handled().items()
+            # What is only read ahead stands above a replay that was announced, and is no news.
+            if (stored or self._tape.touched(partition))
+            and (partition not in lanes or end > lanes[partition].frontier)
+        }
         return self._plain.behind() | new
 
     def _replay(self, ends: Mapping[Partition, int]) -> dict[Partition, int]:
@@ -165,9 +171,7 @@ class Settling:
         for partition, end in ends.items():
             lane = self._consume.lane(partition)
             if lane is not None and end < lane.frontier:
-                at = max(lane.handed, lane.frontier)
-                self._opening.replay(lane, end)
-                lane.handed = at
+                self._opening.announce(lane, end)
                 replays[partition] = end
         return replays
 
@@ -177,6 +181,8 @@ class Settling:
         if lane is None or not lane.ours:
             if lane is not None:
                 lane.told = end
+            elif number := self._reader.assigned().get(partition):
+                self._opening.told[partition] = (number, end)
             return Frontier(end, ours=False, note=note)
         return Frontier(end, note=note)
 
