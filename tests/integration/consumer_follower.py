@@ -182,6 +182,8 @@ class Follower:
         # One past what was handed out or stored, and the same as of before the last call.
         self.ends: dict[int, int] = {}
         self.returned: dict[int, int] = {}
+        # What the ledger calls settled: a seek moves it back, and Kafka's offset stays.
+        self.frontier = {p: most for p, (_, most) in self.committed.items()}
         # Where reading stood when a replay was announced of all below.
         self.replayed: dict[int, int] = {}
 
@@ -228,7 +230,8 @@ class Follower:
         return self.mode.auto_commit and not self.mode.auto_store
 
     def _is_news(self, p: int, end: int) -> bool:
-        return end > self.committed[p][0]
+        exact = self.wrapped and not self.mode.auto_commit
+        return end > (self.frontier[p] if exact else self.committed[p][0])
 
     def _commit(self, p: int, end: int) -> None:
         if self.wrapped and self.mode.auto_commit:
@@ -236,16 +239,13 @@ class Follower:
             most = max(end, self.ends.pop(p, 0), self.committed[p][1], self.returned.pop(p, 0))
             self.committed[p] = (end, most)
             return
-        if (
-            self.wrapped
-            and end < self.committed[p][1]
-            and not self._is_news(p, self.ends.get(p, 0))
-        ):
+        if self.wrapped and end < self.frontier[p] and not self._is_news(p, self.ends.get(p, 0)):
             # A replay is announced of all that was handed out.
             self.ends.pop(p, 0)
             self.replayed[p] = self.at[p]
         else:
             self.replayed.pop(p, 0)
+        self.frontier[p] = end
         self.committed[p] = (end, end)
 
     def _close(self, p: int) -> None:
@@ -257,6 +257,7 @@ class Follower:
 
     def _turn(self, p: int, offset: int) -> None:
         self.jumped.update((p, o) for o in range(self.at[p], offset))
+        self.frontier[p] = min(self.frontier[p], offset)
         if self.wrapped and offset < max(self.at[p], self.committed[p][1]):
             # A replay is announced. Whether Kafka's offset has come so far already, or the ledger's
             # has, is a matter of time where the consumer settles by itself.

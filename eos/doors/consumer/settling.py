@@ -92,8 +92,13 @@ class Settling:
             self._stored.pop(partition, None)
 
     def store(self, ends: Mapping[Partition, int]) -> None:
-        """Take note of what the user says is handled."""
-        self._stored.update(ends)
+        """Take note of what the user says is handled; what is settled already is no news."""
+        for partition, end in ends.items():
+            lane = self._consume.lane(partition)
+            if lane is None or end > lane.frontier:
+                self._stored[partition] = end
+            else:
+                self._stored.pop(partition, None)
 
     def commit(
         self, wanted: Mapping[Partition, tuple[int, str]] | None, *, wait: bool
