@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Node:
     controller_port: int
     proxied_port: int
     proxy_port: int
+    secured_port: int
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Cluster:
         """Where clients connect to go through the fault proxies."""
         return ",".join(f"{HOST}:{node.proxy_port}" for node in self.nodes)
 
+    @property
+    def secured_servers(self) -> str:
+        """Where clients connect that log in."""
+        return ",".join(f"{HOST}:{node.secured_port}" for node in self.nodes)
+
 
 def describe(
     programs: Programs,
@@ -58,6 +64,7 @@ def describe(
     *,
     brokers: int,
     proxy_ports: Sequence[int] | None,
+    users: Mapping[str, str],
 ) -> Cluster:
     """Describe a cluster on free ports, its data folders formatted if they are new.
 
@@ -67,7 +74,7 @@ def describe(
     cluster_id = _claim_folder(folder / "kafka", kafka_version(programs.kafka_libs), brokers)
     nodes = _nodes(brokers, proxy_ports)
     for node in nodes:
-        _settings_file(folder, node).write_text(_settings(folder, node, nodes))
+        _settings_file(folder, node).write_text(_settings(folder, node, nodes, users))
     _format(programs, folder, group, nodes, cluster_id)
     return Cluster(
         tuple(_broker(programs, folder, group, node, cluster_id) for node in nodes), nodes
@@ -101,7 +108,7 @@ def _claim_folder(data: Path, version: str, brokers: int) -> str:
 
 
 def _nodes(brokers: int, proxy_ports: Sequence[int] | None) -> tuple[Node, ...]:
-    free = iter(free_ports(4 * brokers))
+    free = iter(free_ports(5 * brokers))
     proxies = iter(proxy_ports) if proxy_ports else free
     return tuple(
         Node(
@@ -110,12 +117,13 @@ def _nodes(brokers: int, proxy_ports: Sequence[int] | None) -> tuple[Node, ...]:
             controller_port=next(free),
             proxied_port=next(free),
             proxy_port=next(proxies),
+            secured_port=next(free),
         )
         for number in range(1, brokers + 1)
     )
 
 
-def _settings(folder: Path, node: Node, nodes: Sequence[Node]) -> str:
+def _settings(folder: Path, node: Node, nodes: Sequence[Node], users: Mapping[str, str]) -> str:
     """Write a node's server.properties: quick to start, to rebalance and to notice a failure."""
     copies, in_sync = (1, 1) if len(nodes) == 1 else (3, 2)
     voters = ",".join(f"{each.id}@{HOST}:{each.controller_port}" for each in nodes)
@@ -155,7 +163,28 @@ def _settings(folder: Path, node: Node, nodes: Sequence[Node]) -> str:
         "group.consumer.heartbeat.interval.ms": 500,
         "group.consumer.min.heartbeat.interval.ms": 100,
     }
+    if users:
+        _secure(settings, node, users)
     return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def _secure(settings: dict[str, object], node: Node, users: Mapping[str, str]) -> None:
+    """Add a listener with log-in, behind which nobody may do anything without an ACL."""
+    known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+    for name, value in {
+        "listeners": f"SECURED://{HOST}:{node.secured_port}",
+        "advertised.listeners": f"SECURED://{HOST}:{node.secured_port}",
+        "listener.security.protocol.map": "SECURED:SASL_PLAINTEXT",
+    }.items():
+        settings[name] = f"{settings[name]},{value}"
+    settings |= {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        # Whoever comes through the other listeners, the brokers themselves among them.
+        "super.users": "User:ANONYMOUS",
+        "listener.name.secured.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.secured.plain.sasl.jaas.config": "org.apache.kafka.common.security.plain."
+        f"PlainLoginModule required {known};",
+    }
 
 
 def _settings_file(folder: Path, node: Node) -> Path:

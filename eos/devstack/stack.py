@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,12 +31,14 @@ class Stack(DevStack):
         proxied_servers: Where clients connect to go through the fault proxies.
         proxy_ports: Where each broker's fault proxy must listen, in the order of `brokers`.
         broker_proxied_ports: Where each broker's fault proxy must connect to, in that order.
+        secured_servers: Where the users of the stack log in, if it has any.
     """
 
     brokers: tuple[Server, ...] = ()
     proxied_servers: str = ""
     proxy_ports: tuple[int, ...] = ()
     broker_proxied_ports: tuple[int, ...] = ()
+    secured_servers: str = ""
     own_redis: Server | None = None
 
     @property
@@ -63,6 +65,7 @@ def running(
     brokers: int = 1,
     redis: bool = True,
     proxy_ports: Sequence[int] | None = None,
+    users: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
     """Start real servers on free ports, and stop them at the end.
 
@@ -74,6 +77,8 @@ def running(
         brokers: How many Kafka brokers to start, 1 or 3.
         redis: Whether a Redis is wanted at all.
         proxy_ports: Where the fault proxies will listen, one a broker; free ports by default.
+        users: Names and passwords (SASL/PLAIN) of users who may do what ACLs allow them, through
+            `secured_servers`; whoever comes through the other addresses may do everything.
 
     Raises:
         DevStackError: Something is missing or did not start; one clear line for each reason.
@@ -90,7 +95,9 @@ def running(
         folder = folder.expanduser().resolve()
         opened.enter_context(held(folder))
         group = opened.enter_context(ServerGroup())
-        stack = _start(folder, group, brokers=brokers, redis=redis, proxy_ports=proxy_ports)
+        stack = _start(
+            folder, group, brokers=brokers, redis=redis, proxy_ports=proxy_ports, users=users or {}
+        )
         try:
             yield stack
         finally:
@@ -105,6 +112,7 @@ def _start(
     brokers: int,
     redis: bool,
     proxy_ports: Sequence[int] | None,
+    users: Mapping[str, str],
 ) -> Stack:
     """Start what no running server stands in for; choose new ports when one was lost."""
     given_kafka = os.environ.get("EOS_BOOTSTRAP_SERVERS", "")
@@ -116,7 +124,7 @@ def _start(
         stack = Stack(bootstrap_servers=given_kafka, redis_url=given_redis, folder=folder)
         if not given_kafka:
             cluster = kafka_cluster.describe(
-                programs, folder, group, brokers=brokers, proxy_ports=proxy_ports
+                programs, folder, group, brokers=brokers, proxy_ports=proxy_ports, users=users
             )
             stack = replace(
                 stack,
@@ -125,6 +133,7 @@ def _start(
                 proxied_servers=cluster.proxied_servers,
                 proxy_ports=tuple(node.proxy_port for node in cluster.nodes),
                 broker_proxied_ports=tuple(node.proxied_port for node in cluster.nodes),
+                secured_servers=cluster.secured_servers if users else "",
             )
         if redis and not given_redis:
             server, url = redis_server.describe(programs.redis, folder, group)
