@@ -32,6 +32,14 @@ _SETTINGS = frozenset(
         KafkaError.INVALID_TRANSACTION_TIMEOUT,
     }
 )
+# What may be missing when the servers forbid something: no call helps before it is granted.
+_DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "READ on a topic that is read, WRITE on one that is "
+    "published to",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "READ on the group",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "WRITE on the transactional id",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "IDEMPOTENT_WRITE on the cluster",
+}
 # The group moved on while a batch was handled: start over with what the new generation assigns.
 _MEMBERSHIP = frozenset(
     {
@@ -122,11 +130,17 @@ def is_place_taken(error: KafkaError) -> bool:
     return error.code() == KafkaError.UNRELEASED_INSTANCE_ID or _PLACE_TAKEN in error.str()
 
 
-def translated(error: KafkaError, doing: str) -> EosError:
+def is_denied(error: KafkaError) -> bool:
+    """Tell whether the servers do not allow it to the user that we log in as."""
+    return error.code() in _DENIED
+
+
+def translated(error: KafkaError, doing: str) -> EosError:  # noqa: PLR0911 it is a table
     """Give the error of ours that says what the caller must do.
 
     The order is librdkafka's own: a transaction that needs an abort first, then what may be
-    called again, then what is final.
+    called again, then what is final. But what nobody may do would be aborted for ever, and a
+    transaction of a member that the group moved on without is a rebalance, whoever tells it.
     """
     text = f"{doing}: {error.str()}"
     code = error.code()
@@ -138,7 +152,11 @@ def translated(error: KafkaError, doing: str) -> EosError:
         )
     if code in FENCED:
         return FencedError(text)
-    if error.txn_requires_abort() or code in _MEMBERSHIP:
+    if code in _DENIED:
+        return FatalError(f"{text}. The user that we log in as needs an ACL: {_DENIED[code]}")
+    if code in _MEMBERSHIP:
+        return AbortableError(text, cause="rebalance")
+    if error.txn_requires_abort():
         return AbortableError(text, cause="transaction")
     if error.retriable() or code in _AWAY or code in _NOT_KNOWN:
         return RetriableError(f"Kafka is away or busy, {text}")

@@ -6,17 +6,22 @@ from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclOperation,
+    AdminClient,
+    OffsetSpec,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from eos.core.errors import FatalError, RetriableError
 from eos.core.ports import Partition
 from eos.kafka.config import CLIENT_LOG
-from eos.kafka.errors import translated, translating
+from eos.kafka.errors import is_denied, translated, translating
 
 TIMEOUT = 10.0
 GRACE_SECONDS = 5.0
 """For how long a topic may be missing before it is called so."""
+_OF_USE = frozenset({AclOperation.READ, AclOperation.WRITE, AclOperation.ALL})
 
 
 class KafkaTopics:
@@ -32,10 +37,13 @@ class KafkaTopics:
         """Give a topic's id (KIP-516) and how many partitions it has.
 
         Raises:
-            FatalError: If there is no such topic, and was none for a while.
+            FatalError: If there is no such topic, and was none for a while; or if we may do
+                nothing with it: the client tells of a denied fetch once, and that can be lost.
             RetriableError: If the brokers are away, or do not know the topic now.
         """
-        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
+        asked = self._admin.describe_topics(
+            TopicCollection([topic]), include_authorized_operations=True, request_timeout=TIMEOUT
+        )
         try:
             found = asked[topic].result(TIMEOUT + 1)
         except KafkaException as error:
@@ -48,6 +56,12 @@ class KafkaTopics:
                     f"topic {topic!r} does not exist: create it, or correct its name"
                 ) from error
             raise translated(error.args[0], f"describe topic {topic!r}") from error
+        allowed = found.authorized_operations  # None, or nothing, where servers do not tell
+        if allowed and _OF_USE.isdisjoint(allowed):
+            raise FatalError(
+                f"topic {topic!r} may neither be read nor be published to: the user that we log "
+                "in as needs an ACL, READ if it is a source, WRITE if not"
+            )
         self._seen.add(topic)
         self._missing.pop(topic, None)
         # In the form that Kafka's own tools print, which has no slashes.
@@ -87,5 +101,19 @@ class KafkaTopics:
             try:
                 made.result(TIMEOUT + 1)
             except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise translated(error.args[0], f"create topic {name!r}") from error
+                if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                    continue
+                if is_denied(error.args[0]):
+                    self._describe_own(name)  # who may not make it may not learn that it is there
+                    continue
+                raise translated(error.args[0], f"create topic {name!r}") from error
+
+    def _describe_own(self, name: str) -> None:
+        """See that a topic of our own is there, which we may not make."""
+        try:
+            self.describe(name)
+        except FatalError as error:
+            raise FatalError(
+                f"topic {name!r} cannot be made: the user that we log in as needs ACLs, WRITE on "
+                "it and CREATE; or create it yourself, and grant WRITE"
+            ) from error

@@ -16,7 +16,7 @@ from eos.core.ports import Partition
 from eos.core.record import Headers
 from eos.core.supervisor import Seen, State, Supervisor
 from eos.kafka.config import CLIENT_LOG
-from eos.kafka.errors import FENCED, is_indefinite, translated, translating
+from eos.kafka.errors import FENCED, is_denied, is_indefinite, translated, translating
 from eos.kafka.forms import offsets
 from eos.kafka.signs import Statistics, Watch
 from eos.kafka.vigil import Vigil
@@ -55,6 +55,7 @@ class KafkaTransactions:
         self._produced = 0
         self._failures = 0
         self._undelivered = ""
+        self._topics: set[str] = set()  # that the transaction publishes to
         self._offsets_sent = False
         self._statistics = Statistics(self._supervisor)
         self._id = conf["transactional.id"]
@@ -85,6 +86,7 @@ class KafkaTransactions:
             self._began = time.monotonic()
             self._produced = self._failures = 0
             self._undelivered, self._offsets_sent = "", False
+            self._topics.clear()
             self._call("begin", self._producer.begin_transaction)
             self._open = True
 
@@ -100,9 +102,11 @@ class KafkaTransactions:
                     raise AbortableError("the send queue stays full", "transaction") from error
                 self._serve(_FULL_FLUSH)
             except KafkaException as error:
+                self._check_allowed()
                 raise AbortableError(f"produce to {topic}: {error}", "transaction") from error
             else:
                 self._produced += 1
+                self._topics.add(topic)
                 return
 
     def send_offsets(self, frontiers: Mapping[Partition, Frontier], group_metadata: object) -> None:
@@ -121,6 +125,7 @@ class KafkaTransactions:
         # Whatever was not delivered must show before EndTxn, not behind it.
         left = self._serve(self._timeout + 1)  # a message is given up after the time-out
         if left or self._undelivered:
+            self._check_allowed()
             failed = self._undelivered or f"{left} messages are still under way"
             raise AbortableError(f"a message was not delivered: {failed}", "transaction")
         asked = time.monotonic()
@@ -139,6 +144,21 @@ class KafkaTransactions:
         if time.monotonic() - asked > self._slow:
             self._supervisor.see(Seen.SLOW)
         return True
+
+    def _check_allowed(self) -> None:
+        """See that a transaction has not failed because we may not do what is in it.
+
+        What was produced in it is purged then, which says nothing. The client tells the reason to
+        each call into the transaction: also to this one, which in an open one is always wrong.
+
+        Raises:
+            FatalError: We may not.
+        """
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            if is_denied(error.args[0]):
+                raise self._failed(error.args[0], "publish") from error
 
     def abort(self) -> None:
         """Abort what was begun. If that fails, the next producer's start will do it."""
@@ -204,7 +224,11 @@ class KafkaTransactions:
         self._idle.start()
         self._supervisor.see(Seen.CREATED)
         try:
-            self._call("initialise transactions", self._producer.init_transactions, _INIT_TIMEOUT)
+            self._call(
+                f"initialise transactions of {self._id!r}",
+                self._producer.init_transactions,
+                _INIT_TIMEOUT,
+            )
         except (AbortableError, RetriableError):
             self._supervisor.see(Seen.INDEFINITE)
             raise
@@ -251,6 +275,15 @@ class KafkaTransactions:
                 return AbortableError(f"{doing}: the transaction expired", "transaction")
             self._supervisor.see(Seen.FENCED)
             return self._twin(doing)
+        if is_denied(error):
+            if error.fatal():
+                self._supervisor.see(Seen.INDEFINITE)
+            topics = ", ".join(sorted(self._topics))
+            return (
+                translated(error, f"{doing} (messages to {topics})")
+                if self._open and topics
+                else known
+            )
         if not isinstance(known, AbortableError | RetriableError):
             # Fatal for this producer, not for its successor.
             self._supervisor.see(Seen.INDEFINITE)

@@ -49,6 +49,10 @@ K = KafkaError
         (K.SASL_AUTHENTICATION_FAILED, {}, ConfigError),
         (K._STATE, {}, FatalError),  # noqa: SLF001
         (K.TOPIC_AUTHORIZATION_FAILED, {}, FatalError),
+        # Aborted, it would only be denied again.
+        (K.TOPIC_AUTHORIZATION_FAILED, {"txn_requires_abort": True}, FatalError),
+        (K.GROUP_AUTHORIZATION_FAILED, {"txn_requires_abort": True}, FatalError),
+        (K.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, {"fatal": True}, FatalError),
     ],
 )
 def test_an_error_says_what_the_caller_must_do(
@@ -58,6 +62,30 @@ def test_an_error_says_what_the_caller_must_do(
     assert type(found) is expected
     assert "do something" in str(found)
     assert "the reason" in str(found)
+
+
+@pytest.mark.parametrize("flags", [{}, {"txn_requires_abort": True}])
+@pytest.mark.parametrize(
+    "code",
+    [
+        K.ILLEGAL_GENERATION,
+        K.UNKNOWN_MEMBER_ID,
+        K.REBALANCE_IN_PROGRESS,
+        K.STALE_MEMBER_EPOCH,
+        K.FENCED_MEMBER_EPOCH,
+    ],
+)
+def test_offsets_that_the_group_refuses_because_it_moved_on_are_a_rebalance_and_no_failure(
+    code: int, flags: dict[str, bool]
+) -> None:
+    found = translated(KafkaError(code, "the reason", **flags), "send offsets")
+    assert isinstance(found, AbortableError)
+    assert found.cause == "rebalance"
+
+
+def test_what_is_denied_says_what_to_grant() -> None:
+    denied = KafkaError(K.GROUP_AUTHORIZATION_FAILED, "Group authorization failed")
+    assert str(translated(denied, "send offsets")).endswith("needs an ACL: READ on the group")
 
 
 def test_no_exception_of_the_client_passes_and_its_own_is_kept_as_cause() -> None:

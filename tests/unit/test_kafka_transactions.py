@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError
 
-from eos.core.errors import AbortableError, FencedError, RetriableError
+from eos.core.errors import AbortableError, FatalError, FencedError, RetriableError
 from eos.core.events import Event
 from eos.core.supervisor import Seen
 from eos.kafka.transactions import KafkaTransactions
@@ -302,3 +302,42 @@ def test_nothing_begins_after_closing(made: KafkaTransactions, producers: Produc
     with pytest.raises(AbortableError):
         made.begin()
     assert producers.count("make") == 1
+
+
+def test_offsets_of_a_member_that_the_group_moved_on_without_cost_no_producer(
+    made: KafkaTransactions, producers: Producers, events: list[Event]
+) -> None:
+    producers.fails("send_offsets_to_transaction", KafkaError.ILLEGAL_GENERATION)
+    made.begin()
+    with pytest.raises(AbortableError) as caught:
+        made.send_offsets({}, b"")
+    made.abort()
+    assert caught.value.cause == "rebalance"
+    assert whole(made)
+    assert producers.count("make") == 1
+    assert events == []
+
+
+def test_a_transactional_id_that_is_denied_is_fatal_and_named(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    producers.fails(
+        "init_transactions", KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal=True
+    )
+    with pytest.raises(FatalError, match=r"'ns.host.0'.*WRITE on the transactional id"):
+        made.prepare()
+    assert whole(made)  # what was granted meanwhile needs a new producer
+    assert producers.count("make") == 2
+
+
+def test_messages_that_were_purged_because_their_topic_is_denied_say_so(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.begin()
+    producers.plan["flush"].append(lambda: producers.not_delivered(KafkaError._PURGE_QUEUE))  # noqa: SLF001
+    producers.fails(
+        "begin_transaction", KafkaError.TOPIC_AUTHORIZATION_FAILED, txn_requires_abort=True
+    )
+    with pytest.raises(FatalError, match="WRITE"):
+        made.commit()
+    assert producers.count("commit_transaction") == 0
