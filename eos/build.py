@@ -110,6 +110,7 @@ def line(
         ledger=ports.ledger,
         hold=parts.consume.hold,
         emit=emit,
+        holds=parts.consume.holds,
     )
     settle = _settle(settings, ports, parts, emit, clock, executor)
     parts.consume.revoking = settle.give_back

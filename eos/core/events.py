@@ -126,6 +126,21 @@ class Retried:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenAway:
+    """A partition went to another member while its handler was busy.
+
+    Attributes:
+        topic: Its topic.
+        partition: Its number.
+        given_back: How many claimed records of it are left to the other one.
+    """
+
+    topic: str
+    partition: int
+    given_back: int
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A server is away: the partitions are paused."""
 
@@ -179,6 +194,7 @@ Event = (
     | Settled
     | Aborted
     | Retried
+    | GivenAway
     | Waiting
     | Assigned
     | Recovered

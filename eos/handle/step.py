@@ -1,11 +1,11 @@
 """Calls the user's handler, outside of any transaction, and collects what is to be sent."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from eos.consume.lanes import Slice
+from eos.consume.lanes import Lane, Slice
 from eos.core.errors import AbortableError, RetriableError
-from eos.core.events import DeadLettered, Emit, Retried
+from eos.core.events import DeadLettered, Emit, GivenAway, Retried
 from eos.core.ports import Ledger, Mark
 from eos.core.record import Record
 from eos.core.settings import Reconcile, Settings
@@ -54,6 +54,7 @@ class Handle:
         ledger: Told what begins: plain tier.
         hold: Reads a lane again from an offset, after so many failed tries and so many seconds.
         emit: Told of retries.
+        holds: Tells whether a lane is still ours: the group may take it while a handler is busy.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Handle:
         ledger: Ledger,
         hold: Hold,
         emit: Emit,
+        holds: Callable[[Lane], bool] = lambda _: True,
     ) -> None:
+        self._holds = holds
         self._steps = {step.source: step for step in steps}
         self._outputs = Outputs(steps, settings.namespace, max_bytes)
         self._letters = DeadLetters(settings.dead_letters, max_bytes)
@@ -175,8 +178,11 @@ class Handle:
             yield record, raw
 
     def _handle_each(self, step: Step, handled: Handled, records: Iterable[Given]) -> None:
-        lane = handled.slice.lane
+        lane, first = handled.slice.lane, handled.slice.start
         for record, raw in records:
+            if record.offset > first and not self._holds(lane):
+                self._leave(handled, record)
+                return
             self._begin(handled.slice, record)
             try:
                 handled.outputs += (
@@ -192,6 +198,15 @@ class Handle:
                     handled.slice = self._tries.again(handled.slice, record, error)
                     return
                 self._fail(handled, record, raw, reason, error)
+
+    def _leave(self, handled: Handled, record: Record) -> None:
+        """Handle no more of a lane that the vigil gave away: its new owner does.
+
+        What was handled of it goes the usual way, and is settled or refused; so do other lanes.
+        """
+        rest = handled.slice
+        handled.slice = rest.split(record.offset)
+        self._emit(GivenAway(*rest.lane.partition, given_back=rest.read))
 
     def _results(self, step: Step, records: list[Record]) -> list[Output]:
         """Call a handler of lists, with a copy: it may empty its own."""

@@ -18,6 +18,7 @@ from eos.core.events import (
     Committed,
     Committing,
     Event,
+    GivenAway,
     Lived,
     ProducerRecreated,
     Recovered,
@@ -79,6 +80,9 @@ class Logs:
                 # The kind of error alone: its message may quote the payload.
                 fields = {"topic": topic, "attempt": attempt, "error": detail.partition(":")[0]}
                 self._say(_HANDLE, logging.WARNING, "handler failed, trying again", **fields)
+            case GivenAway(topic, partition, records):
+                fields = {"partition": f"{topic}[{partition}]", "records": records}
+                self._say(_HANDLE, logging.INFO, "given away while busy", **fields)
             case Assigned(partitions=partitions):
                 names = ",".join(f"{topic}[{number}]" for topic, number in partitions)
                 self._say(_CONSUME, logging.INFO, "assigned", partitions=names)

@@ -13,6 +13,7 @@ from eos.core.events import (
     Committed,
     Committing,
     Event,
+    GivenAway,
     Lived,
     ProducerRecreated,
     Recovered,
@@ -97,6 +98,8 @@ class Metrics:
             case Retried(topic=topic):
                 self._tell("eos_handler_retries_total", 1, topic)
                 self._give_back(event.given_back)
+            case GivenAway(given_back=given_back):
+                self._give_back(given_back)
             case Waiting(on=on):
                 self._tell("eos_waits_total", 1, _word(on))
             case Assigned(partitions=partitions):

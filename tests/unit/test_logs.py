@@ -11,6 +11,7 @@ from eos.core.events import (
     Committed,
     Committing,
     DeadLettered,
+    GivenAway,
     Lived,
     ProducerRecreated,
     Recovered,
@@ -101,6 +102,12 @@ def root() -> Iterator[None]:
             "WARNING",
             "eos.handle",
             "handler failed, trying again group=billing topic=orders attempt=2 error=ValueError",
+        ),
+        (
+            GivenAway("orders", 1, 7),
+            "INFO",
+            "eos.handle",
+            "given away while busy group=billing partition=orders[1] records=7",
         ),
         (
             Assigned((("orders", 0), ("orders", 1))),

@@ -11,6 +11,7 @@ from eos.core.events import (
     Committing,
     DeadLettered,
     Event,
+    GivenAway,
     Lived,
     ProducerRecreated,
     Recovered,
@@ -132,6 +133,7 @@ def test_records_claimed_are_settled_given_back_or_in_flight(
         *(BATCH, Committing(12), committed(resolved=True)),
         *(BATCH, Settled([TALLY])),
         *(BATCH, Retried("orders", 1, "ValueError", given_back=6), Settled([half])),
+        *(BATCH, GivenAway("orders", 1, 6), Settled([half])),
         BATCH,
     ]
     for event in history:
