@@ -37,8 +37,8 @@ class KafkaTopics:
         """Give a topic's id (KIP-516) and how many partitions it has.
 
         Raises:
-            FatalError: If there is no such topic, and was none for a while; or if we may do
-                nothing with it: the client tells of a denied fetch once, and that can be lost.
+            FatalError: If there is no such topic, and was none for a while; or if we may neither
+                read it nor publish to it, which the client tells only seconds later.
             RetriableError: If the brokers are away, or do not know the topic now.
         """
         asked = self._admin.describe_topics(
