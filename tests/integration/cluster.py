@@ -6,8 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    OffsetSpec,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from eos.devstack.waiting import wait_until
@@ -35,8 +46,14 @@ class Cluster:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
-        self._conf: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "log_level": 3}
+        self._conf: dict[str, Any] = {
+            "bootstrap.servers": bootstrap_servers,
+            "log_level": 3,
+            "reconnect.backoff.max.ms": 500,
+        }
         self._admin = AdminClient(self._conf)
+        # A new producer takes half a second to get its id: who sent without a failure sends again.
+        self._producers: dict[str, Producer] = {}
 
     def create(self, name: str = "topic", partitions: int = 1, **config: str) -> str:
         """Make a topic; the name is made unique."""
@@ -59,7 +76,8 @@ class Cluster:
             if error is not None:
                 failures.append(error)
 
-        producer = Producer({**self._conf, "enable.idempotence": True, **conf})
+        settings = {**self._conf, "enable.idempotence": True, **conf}
+        producer = self._producers.pop(str(settings), None) or Producer(settings)
         for each in inputs:
             headers: list[tuple[str, str | bytes | None]] = list(each.headers)
             if each.id is not None:
@@ -75,6 +93,7 @@ class Cluster:
             )
         assert producer.flush(SECONDS) == 0
         assert not failures, failures
+        self._producers[str(settings)] = producer
 
     def read_committed(self, topic: str) -> list[Message]:
         """Read all that is committed, to the very end of the log.
@@ -83,7 +102,7 @@ class Cluster:
         that one is waited for.
         """
         self._await(
-            lambda: self._ends(topic, "read_committed") == self.ends(topic),
+            lambda: self._ends(topic, IsolationLevel.READ_COMMITTED) == self.ends(topic),
             f"the end of every transaction in {topic}",
         )
         partitions = self._partitions(topic)
@@ -105,7 +124,7 @@ class Cluster:
 
     def ends(self, topic: str) -> dict[int, int]:
         """Give the high watermark of each partition."""
-        return self._ends(topic, "read_uncommitted")
+        return self._ends(topic, IsolationLevel.READ_UNCOMMITTED)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Give the group's committed offsets; a partition that has none is left out."""
@@ -149,15 +168,21 @@ class Cluster:
         found: Mapping[str, Any] = self._admin.list_topics(topic, timeout=SECONDS).topics
         return sorted(found[topic].partitions)
 
-    def _ends(self, topic: str, isolation: str) -> dict[int, int]:
-        with closing(self._consumer(isolation)) as reader:
-            return {
-                number: reader.get_watermark_offsets(TopicPartition(topic, number), SECONDS)[1]
-                for number in self._partitions(topic)
-            }
+    def _ends(self, topic: str, isolation: IsolationLevel) -> dict[int, int]:
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(topic, number): latest for number in self._partitions(topic)}
+        answers = self._admin.list_offsets(
+            asked, isolation_level=isolation, request_timeout=SECONDS
+        )
+        return {each.partition: answer.result().offset for each, answer in answers.items()}
 
     def _consumer(self, isolation: str, **conf: Any) -> Consumer:
-        settings = {"group.id": "nobody", "enable.auto.commit": False, **conf}
+        settings = {
+            "group.id": "nobody",
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 10,  # the end of a log is told only behind a fetch that waited
+            **conf,
+        }
         return Consumer({**self._conf, "isolation.level": isolation, **settings})
 
     @staticmethod
