@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# The tests that try a few rows of many, and all of them in the long run.
+SHORTENED := $(shell grep -rlE 'import (rows|Churn\b)' --include='test_*.py' tests/integration)
 ARGS ?=
 
 .PHONY: help demo test unit lint format bench fault clean
@@ -11,7 +13,7 @@ help:
 	@echo "make test    all tests, on real Kafka and Redis"
 	@echo "make unit    the pure tests alone, in seconds"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make fault   the long runs: ten demos in a row, chaos on three brokers, 100,000 model histories"
+	@echo "make fault   the long runs: ten demos in a row, chaos on three brokers, 100,000 model histories, all rows"
 	@echo "make bench   measure; never part of the tests"
 
 demo: $(READY)
@@ -40,6 +42,7 @@ bench: $(READY)
 
 fault: $(READY)
 	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)
+	EOS_ROWS=all $(BIN)/pytest $(SHORTENED) $(ARGS)
 	$(BIN)/pytest tests/fault $(ARGS)
 
 $(READY): pyproject.toml deploy/system-packages

@@ -9,10 +9,11 @@ from itertools import cycle
 
 from eos.core.record import Record
 from eos.devstack.waiting import wait_until
+from tests.fault.rows import LONG
 from tests.integration.cluster import SECONDS, Cluster, Input
 from tests.integration.lines import Running
 
-PAUSE = 0.05
+PAUSE = 0.5 if LONG else 0.2
 """Between two packets of records: they shall come in all the time, not at once."""
 
 

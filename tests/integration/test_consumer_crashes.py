@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message
 
+from tests.fault.rows import rows
 from tests.integration.cluster import Cluster, Input, ids
 from tests.integration.consumer_processes import LoopWorker
 from tests.integration.copies import assert_exactly_once, with_copies
@@ -80,7 +81,9 @@ def dies(worker: LoopWorker) -> None:
     assert worker.exit_code() == -9, worker.told()
 
 
-@pytest.mark.parametrize(("loop", "auto", "at", "die"), DEATHS)
+@pytest.mark.parametrize(
+    ("loop", "auto", "at", "die"), rows([DEATHS[0], DEATHS[2], DEATHS[4]], DEATHS)
+)
 def test_a_loop_that_dies_repeats_only_what_is_flagged_and_loses_nothing(
     worker: Start,
     cluster: Cluster,
@@ -143,7 +146,9 @@ def test_killed_before_record_3_of_500_with_policy_skip_one_record_is_skipped(
     assert len(lost(inputs, one.took_place())) == 1
 
 
-@pytest.mark.parametrize(("loop", "auto", "method", "when", "call"), TRANSACTIONS)
+@pytest.mark.parametrize(
+    ("loop", "auto", "method", "when", "call"), rows(TRANSACTIONS[1:3], TRANSACTIONS)
+)
 def test_with_a_producer_a_loop_that_dies_anywhere_publishes_each_record_once(
     worker: Start,
     cluster: Cluster,

@@ -1,13 +1,13 @@
 """The ledger may lose anything at any moment; the log may not.
 
-Copies of a key stand on one partition here: for those across partitions the audit is needed,
-which is not kept yet.
+Copies of a key stand on one partition: across partitions the audit is needed, not kept yet.
 """
 
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from eos.devstack import Stack
 from eos.kafka import config
 from eos.kafka.log import KafkaLog
 from eos.testing.faults import Fault, faulty
+from tests.fault.rows import rows
 from tests.integration.broken import break_
 from tests.integration.cluster import SECONDS, Cluster, Input, ids
 from tests.integration.copies import assert_exactly_once, with_copies
@@ -40,17 +41,19 @@ def flush(url: str) -> Callable[[], None]:
     return action
 
 
+FLUSHES = [
+    ("claim", "before", 4),  # between two batches
+    ("claim", "after", 4),  # what was claimed is lost before it is settled
+    ("confirm", "before", 3),  # in an open transaction, the offsets are sent already
+    ("confirm", "after", 3),  # too late for this transaction to notice
+    ("take", "after", 1),  # the epochs are lost
+]
+
+
 @pytest.mark.parametrize(
-    ("method", "when", "call"),
-    [
-        ("claim", "before", 4),  # between two batches
-        ("claim", "after", 4),  # what was claimed is lost before it is settled
-        ("confirm", "before", 3),  # in an open transaction, the offsets are sent already
-        ("confirm", "after", 3),  # too late for this transaction to notice
-        ("take", "after", 1),  # the epochs are lost
-    ],
+    ("method", "when", "call"), rows([FLUSHES[1], FLUSHES[2], FLUSHES[4]], FLUSHES)
 )
-def test_a_flush_at_any_point_loses_and_repeats_nothing(
+def test_a_point_any_point_loses_and_repeats_nothing(
     settings: Settings,
     source: str,
     to: str,
@@ -98,9 +101,12 @@ def test_a_flush_before_every_fifth_claim_loses_and_repeats_nothing(
     assert len(line.saw(Recovered)) > 3
 
 
-@pytest.mark.parametrize("how", ["restart", "kill"])
 @pytest.mark.parametrize(
-    ("method", "when", "call"), [("claim", "after", 4), ("confirm", "before", 3)]
+    ("how", "point"),
+    rows(
+        [("restart", FLUSHES[2]), ("kill", FLUSHES[1])],
+        product(["restart", "kill"], FLUSHES[1:3]),
+    ),
 )
 def test_a_ledger_server_that_comes_back_with_its_data_is_trusted_after_a_look_at_the_log(
     stack: Stack,
@@ -110,10 +116,9 @@ def test_a_ledger_server_that_comes_back_with_its_data_is_trusted_after_a_look_a
     cluster: Cluster,
     read_committed: Callable[[str], list[Message]],
     how: str,
-    method: str,
-    when: Any,
-    call: int,
+    point: tuple[str, Any, int],
 ) -> None:
+    method, when, call = point
     inputs = with_copies(call, DISTINCT, across=False)
     cluster.send(source, inputs)
 

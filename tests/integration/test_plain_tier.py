@@ -5,11 +5,13 @@ file that each effect appends a line to.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Message
 
+from tests.fault.rows import rows
 from tests.integration.cluster import Cluster, Input, ids
 from tests.integration.copies import with_copies
 from tests.integration.plain import PlainWorker, lost, repeated, unflagged
@@ -28,8 +30,18 @@ POINTS = [
     ("reader", "commit", "after", 3),
 ]
 MARKS = [("ledger", "begin", "before", 33), ("ledger", "begin", "after", 33)]
-EFFECTS = [{"when": when, "call": 33} for when in ("before", "after")]
+EFFECTS = {
+    "before the effect": {"when": "before", "call": 33},
+    "after the effect": {"when": "after", "call": 33},
+}
 POLICIES = ["retry", "skip", "dead_letter", "reconcile"]
+SETTLES = POINTS[2:4]
+FLUSHES = [
+    ("claim", "before", 4),
+    ("claim", "after", 4),
+    ("settle", "before", 3),
+    ("settle", "after", 3),
+]
 
 
 @pytest.fixture
@@ -86,7 +98,9 @@ def assert_kept(
         assert letters == []
 
 
-@pytest.mark.parametrize(("port", "method", "when", "call"), POINTS)
+@pytest.mark.parametrize(
+    ("port", "method", "when", "call"), rows([POINTS[1], POINTS[2], POINTS[5]], POINTS)
+)
 def test_a_worker_that_dies_at_any_call_repeats_only_what_it_flags(
     worker: Start,
     cluster: Cluster,
@@ -108,16 +122,26 @@ def test_a_worker_that_dies_at_any_call_repeats_only_what_it_flags(
     assert_kept("retry", inputs, one, letters)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("die", EFFECTS, ids=["before the effect", "after the effect"])
+@pytest.mark.parametrize(
+    ("policy", "die"),
+    rows(
+        [
+            ("retry", "after the effect"),
+            ("skip", "before the effect"),
+            ("dead_letter", "before the effect"),
+            ("reconcile", "after the effect"),
+        ],
+        product(POLICIES, EFFECTS),
+    ),
+)
 def test_a_worker_that_dies_in_its_handler_keeps_the_promise_of_its_policy(
-    worker: Start, cluster: Cluster, read_committed: Read, policy: str, die: dict[str, object]
+    worker: Start, cluster: Cluster, read_committed: Read, policy: str, die: str
 ) -> None:
     one = worker(policy)
     inputs = with_copies(1, DISTINCT)
     cluster.send(one.source, inputs)
 
-    one.start(die=die)
+    one.start(die=EFFECTS[die])
     dies(one)
     finish(one, cluster)
 
@@ -125,23 +149,30 @@ def test_a_worker_that_dies_in_its_handler_keeps_the_promise_of_its_policy(
     assert_kept(policy, inputs, one, letters)
 
 
-@pytest.mark.parametrize("policy", ["skip", "dead_letter", "reconcile"])
-@pytest.mark.parametrize(("port", "method", "when", "call"), [*MARKS, POINTS[2], POINTS[3]])
+@pytest.mark.parametrize(
+    ("policy", "point"),
+    rows(
+        [
+            ("skip", MARKS[0]),
+            ("dead_letter", MARKS[1]),
+            ("reconcile", SETTLES[0]),
+            ("skip", SETTLES[1]),
+        ],
+        product(POLICIES[1:], [*MARKS, *SETTLES]),
+    ),
+)
 def test_a_worker_that_dies_around_its_marks_keeps_the_promise_of_its_policy(
     worker: Start,
     cluster: Cluster,
     read_committed: Read,
     policy: str,
-    port: str,
-    method: str,
-    when: str,
-    call: int,
+    point: tuple[str, str, str, int],
 ) -> None:
     one = worker(policy)
     inputs = with_copies(2, DISTINCT)
     cluster.send(one.source, inputs)
 
-    one.start(fault(port, method, when, call))
+    one.start(fault(*point))
     dies(one)
     finish(one, cluster)
 
@@ -167,15 +198,7 @@ def test_killed_at_record_3_of_a_batch_of_500_with_policy_skip_at_most_one_recor
     assert len(lost(inputs, one.took_place())) == 1  # the one that it died in, before its effect
 
 
-@pytest.mark.parametrize(
-    ("method", "when", "call"),
-    [
-        ("claim", "before", 4),
-        ("claim", "after", 4),
-        ("settle", "before", 3),
-        ("settle", "after", 3),
-    ],
-)
+@pytest.mark.parametrize(("method", "when", "call"), rows([FLUSHES[1], FLUSHES[2]], FLUSHES))
 def test_a_flush_at_any_point_repeats_only_what_it_flags(
     worker: Start,
     cluster: Cluster,
@@ -234,7 +257,7 @@ def test_a_ledger_that_does_not_note_what_begins_lets_effects_come_twice_unflagg
     inputs = with_copies(1, DISTINCT)
     cluster.send(one.source, inputs)
 
-    one.start(die=EFFECTS[1])
+    one.start(die=EFFECTS["after the effect"])
     dies(one)
     finish(one, cluster)
 
