@@ -18,11 +18,19 @@ from eos.devstack import Server, Stack
 from eos.devstack.waiting import wait_until
 from tests.integration.cluster import SECONDS, Cluster, Input, ids
 from tests.integration.lines import Running, step
+from tests.integration.processes import quick
 
 Read = Callable[[str], list[Message]]
 Outage = Callable[[], AbstractContextManager[None]]
 EARLY = [Input(f"early-{n}", n % 2) for n in range(20)]
 LATE = [Input(f"late-{n}", n % 2) for n in range(20)]
+
+
+@pytest.fixture
+def settings(bootstrap_servers: str, redis_url: str, namespace: str) -> Settings:
+    # The silence of a server that is paused is noticed after this time, and not after five seconds.
+    impatient = f"{redis_url}?socket_timeout=1"
+    return Settings(**quick(bootstrap_servers, impatient, namespace))
 
 
 @pytest.fixture(params=["kill", "pause"])
