@@ -1,6 +1,6 @@
 """The random model holds with every ingredient, and breaks without any of those that carry weight.
 
-`EOS_HISTORIES` says how many histories the whole design must survive (default 10,000;
+`EOS_HISTORIES` says how many histories the whole design must survive (default 3,000;
 `make fault` takes 100,000: two minutes a test). `EOS_SEED` says where their seeds begin (default:
 anywhere); it is printed. `python -m tests.simulation.model --seed N --without floor` tells one
 history as a story, and with `--histories 100000` it counts.
@@ -19,7 +19,7 @@ import pytest
 from tests.simulation.model import tell, violations
 from tests.simulation.switches import SIMPLE, Switches
 
-HISTORIES = int(os.environ.get("EOS_HISTORIES", "10000"))
+HISTORIES = int(os.environ.get("EOS_HISTORIES", "3000"))
 SEED = int(os.environ.get("EOS_SEED", str(random.SystemRandom().randrange(10**9))))
 
 # A variant that is broken shows it within so many histories, from a fixed seed on: the rarest,
