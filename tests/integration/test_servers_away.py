@@ -62,8 +62,13 @@ def test_a_ledger_that_goes_away_is_waited_for_and_the_group_stays_calm(
     inputs = with_copies(2, DISTINCT, across=False)
     away: Callable[[Server], None] = getattr(Server, how)
     back = Server.resume if how == "pause" else Server.start
-    # A member that stopped polling would be put out of the group.
-    calm = replace(settings, kafka={"session.timeout.ms": 6000, "max.poll.interval.ms": 6000})
+    # A member that stopped polling would be put out of the group. The ledger's silence is noticed
+    # after one second, and not after five.
+    calm = replace(
+        settings,
+        ledger=f"{settings.ledger}?socket_timeout=1",
+        kafka={"session.timeout.ms": 6000, "max.poll.interval.ms": 6000},
+    )
 
     with Running(calm, [step(source, to)]) as line:
         cluster.send(source, inputs)
