@@ -43,6 +43,7 @@ bench: $(READY)
 fault: $(READY)
 	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)
 	EOS_ROWS=all $(BIN)/pytest $(SHORTENED) $(ARGS)
+	EOS_SCRIPTS=2000 EOS_SEED=$$(date +%s) $(BIN)/pytest tests/integration/test_consumer_property.py $(ARGS)
 	$(BIN)/pytest tests/fault $(ARGS)
 
 $(READY): pyproject.toml deploy/system-packages

@@ -150,7 +150,10 @@ class Follower:
             self.consumer.store_offsets(self.messages[p, offset])
         else:
             self.consumer.store_offsets(offsets=[TopicPartition(self.topic, p, offset + 1)])
-        self.ends[p] = offset + 1
+        if self._is_exact and offset < self.frontier[p]:
+            self.ends.pop(p, 0)
+        else:
+            self.ends[p] = offset + 1
 
     def reopen(self, _this: float, _that: float) -> None:
         self.note("close()")
@@ -184,8 +187,8 @@ class Follower:
         self.returned: dict[int, int] = {}
         # What the ledger calls settled: a seek moves it back, and Kafka's offset stays.
         self.frontier = {p: most for p, (_, most) in self.committed.items()}
-        # Where reading stood when a replay was announced of all below.
-        self.replayed: dict[int, int] = {}
+        # What was handed out below is settled, or was, before a replay of it was announced.
+        self.base = dict(self.frontier)
 
     def _back(self) -> None:
         self.returned = dict(self.ends)
@@ -229,9 +232,15 @@ class Follower:
         """Whether the bare client may go back, at close, to what is stored."""
         return self.mode.auto_commit and not self.mode.auto_store
 
+    @property
+    def _is_exact(self) -> bool:
+        """Whether the frontier is known: a consumer that settles by itself does it some time."""
+        return self.wrapped and not self.mode.auto_commit
+
     def _is_news(self, p: int, end: int) -> bool:
-        exact = self.wrapped and not self.mode.auto_commit
-        return end > (self.frontier[p] if exact else self.committed[p][0])
+        if not self._is_exact:
+            return end > self.committed[p][0]
+        return end > self.frontier[p] and (end > self.base[p] or not self.mode.auto_store)
 
     def _commit(self, p: int, end: int) -> None:
         if self.wrapped and self.mode.auto_commit:
@@ -239,13 +248,10 @@ class Follower:
             most = max(end, self.ends.pop(p, 0), self.committed[p][1], self.returned.pop(p, 0))
             self.committed[p] = (end, most)
             return
-        if self.wrapped and end < self.frontier[p] and not self._is_news(p, self.ends.get(p, 0)):
-            # A replay is announced of all that was handed out.
-            self.ends.pop(p, 0)
-            self.replayed[p] = self.at[p]
-        else:
-            self.replayed.pop(p, 0)
+        self.base[p] = max(self.base[p], end)
         self.frontier[p] = end
+        if self.wrapped and not self.mode.auto_store and self.ends.get(p, end + 1) <= end:
+            del self.ends[p]  # settled: even above a replay it is no news
         self.committed[p] = (end, end)
 
     def _close(self, p: int) -> None:
@@ -258,6 +264,7 @@ class Follower:
     def _turn(self, p: int, offset: int) -> None:
         self.jumped.update((p, o) for o in range(self.at[p], offset))
         self.frontier[p] = min(self.frontier[p], offset)
+        self.base[p] = min(self.base[p], offset)
         if self.wrapped and offset < max(self.at[p], self.committed[p][1]):
             # A replay is announced. Whether Kafka's offset has come so far already, or the ledger's
             # has, is a matter of time where the consumer settles by itself.
@@ -265,12 +272,10 @@ class Follower:
             if self.mode.auto_commit:
                 self.committed[p] = (min(offset, self.committed[p][0]), most)
             for ends in (self.ends, self.returned):
-                if ends.get(p, 0) <= offset:
-                    continue
-                if self.mode.auto_store and offset > self.replayed.get(p, 0):
+                if ends.get(p, 0) > offset and self.mode.auto_store:
                     ends[p] = offset
-                elif self.mode.auto_store or self.mode.auto_commit:
-                    del ends[p]  # nothing of it was handed out since, or it is taken back
+                elif ends.get(p, 0) > offset and self.mode.auto_commit:
+                    del ends[p]  # it is taken back
         self.at[p] = offset
         self.fresh.discard(p)
         self.sought.add(p)

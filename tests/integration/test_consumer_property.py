@@ -1,5 +1,6 @@
 """Random calls, bare and wrapped: the answers differ by the duplicates only."""
 
+import os
 import random
 import time
 import uuid
@@ -18,7 +19,8 @@ from tests.integration.consumer_scripts import Mode, copies, random_script
 PARTITIONS = 3
 DISTINCT = 45
 CALLS = 25
-SCRIPTS = 48
+SCRIPTS = int(os.environ.get("EOS_SCRIPTS", "48"))
+SEED = int(os.environ.get("EOS_SEED", "48"))  # `make fault` gives one of its own to each run
 AT_ONCE = 8
 MODES = [
     Mode(auto_commit=True, auto_store=True),
@@ -34,14 +36,13 @@ def bare(conf: dict[str, Any]) -> Any:
     return Consumer(conf)
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
 def test_random_calls_give_what_the_log_says_minus_the_duplicates(
     cluster: Cluster, bootstrap_servers: str, redis_url: str, wrapped: bool
 ) -> None:
-    # A seed of each run's own finds more than the same scripts again and again.
-    first = random.randrange(10**6)
-    print(f"seeds {first} to {first + SCRIPTS - 1}")  # noqa: T201 pytest shows it for a failure
-    inputs = copies(random.Random(first), PARTITIONS, DISTINCT)
+    print(f"seeds {SEED} to {SEED + SCRIPTS - 1}")  # noqa: T201 pytest shows it for a failure
+    inputs = copies(random.Random(SEED), PARTITIONS, DISTINCT)
     topic = cluster.create("scripts", PARTITIONS)
     cluster.send(topic, inputs)
     log = [[str(each.id) for each in inputs if each.partition == p] for p in range(PARTITIONS)]
@@ -61,7 +62,7 @@ def test_random_calls_give_what_the_log_says_minus_the_duplicates(
         follower.run(random_script(random.Random(seed), CALLS))
 
     with ThreadPoolExecutor(AT_ONCE) as scripts:
-        for _ in scripts.map(run, range(first, first + SCRIPTS)):
+        for _ in scripts.map(run, range(SEED, SEED + SCRIPTS)):
             pass
 
 
