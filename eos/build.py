@@ -23,7 +23,7 @@ from eos.handle.letters import DeadLetters
 from eos.kafka import config
 from eos.kafka.letters import KafkaLetters
 from eos.kafka.log import KafkaLog
-from eos.kafka.loop import LoopReader, Stretch, as_kafka, stretches, without_headers
+from eos.kafka.loop import LoopReader, Stretch, as_kafka, stretches
 from eos.kafka.reader import KafkaReader
 from eos.kafka.topics import KafkaTopics
 from eos.kafka.transactions import KafkaTransactions
@@ -123,6 +123,7 @@ def line(
 class _Parts:
     opening: Opening
     consume: Consume
+    identify: Identify
     claim: Claim
     plain: Plain
 
@@ -194,7 +195,7 @@ def _parts(
     settling = Plain(
         ledger=ports.ledger, consume=consume, interval=interval, emit=emit, clock=clock
     )
-    return _Parts(opening, consume, claim, settling)
+    return _Parts(opening, consume, identify, claim, settling)
 
 
 def _settle(
@@ -235,9 +236,8 @@ class Loop:
         ledger: Told what begins.
         backoff: Pauses between failures in a row.
         emit: Told what happens.
-        headers_only: Whether a record without headers has no key, whatever is in it.
+        identify: Names records.
         stretches: Sorts messages by partition.
-        without_headers: Tells whether none of some messages carries a header.
         as_client_error: Gives an error in the form in which the client itself tells it.
     """
 
@@ -253,9 +253,8 @@ class Loop:
     ledger: Ledger
     backoff: Backoff
     emit: Emit
-    headers_only: bool
+    identify: Identify
     stretches: Callable[[Sequence[Any]], list[Stretch]] = stretches
-    without_headers: Callable[[Sequence[Any]], bool] = without_headers
     as_client_error: Callable[[EosError], Exception] = as_kafka
 
 
@@ -318,7 +317,7 @@ def loop(
         ledger=ports.ledger,
         backoff=Backoff(_FIRST_PAUSE, _LONGEST_PAUSE),
         emit=tell,
-        headers_only=settings.key is None or getattr(settings.key, "reads_headers_only", False),
+        identify=parts.identify,
     )
 
 

@@ -1,15 +1,19 @@
 """A record's idempotency key, as the ledger sees it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import compress
+from operator import methodcaller
 
 from eos.claim.digest import Digest, fingerprint
 from eos.core.keys import MAX_KEY_BYTES, bounded
 from eos.core.ports import Assertion, Claims
-from eos.core.record import Record
+from eos.core.record import Message, Record
 from eos.core.settings import KeyOf
 
 _logger = logging.getLogger("eos.claim")
+_HEADERS, _VALUE = methodcaller("headers"), methodcaller("value")
+_TIMESTAMP = methodcaller("timestamp")
 
 
 class Identify:
@@ -32,22 +36,71 @@ class Identify:
 
     def __call__(self, records: list[Record], into: Claims | Assertion) -> None:
         """Give each record its idempotency key, and write down those that carry one."""
-        digest, by_partition = self._digest, self._by_partition
-        headers_only = self.reads_headers_only
-        for record in records:
-            key = None if headers_only and not record.headers else self._read(record)
-            if key:
-                if len(key) > MAX_KEY_BYTES:
-                    key = bounded(key)
-                record.idempotency_key = key.decode("utf-8", "surrogateescape")
-                if by_partition:
-                    key = record.partition.to_bytes(4, "big") + key
-                into.offsets.append(record.offset)
-                into.digests.append(digest(key))
-                into.fingerprints.append(fingerprint(record.value))
-                into.times.append(record.timestamp // 1000 if record.timestamp > 0 else 0)
-            else:
-                record.idempotency_key = str(record.position)
+        keyed = [(record, key) for record in records if (key := self.name(record))]
+        self._write(
+            [key for _, key in keyed],
+            [record.offset for record, _ in keyed],
+            [record.value for record, _ in keyed],
+            [record.timestamp for record, _ in keyed],
+            into,
+        )
+
+    def headers(self, offsets: list[int], messages: Sequence[Message], into: Claims) -> None:
+        """As a call, where keys stand in headers alone: no record is made of any message.
+
+        Args:
+            offsets: The offsets of the messages.
+            messages: What was read of one partition.
+            into: The claims of it.
+        """
+        found = list(map(_HEADERS, messages))
+        if not any(found):
+            return
+        shown = Record(messages[0].topic(), "", into.partition, 0, None, None, [], 0)
+        keys: list[bytes | None] = []
+        for shown.offset, headers in zip(offsets, found, strict=True):
+            shown.headers = headers
+            keys.append(self._read(shown) if headers else None)
+        keyed = list(compress(messages, keys))
+        self._write(
+            [key for key in keys if key],
+            list(compress(offsets, keys)),
+            list(map(_VALUE, keyed)),
+            [milliseconds for _, milliseconds in map(_TIMESTAMP, keyed)],
+            into,
+        )
+
+    def name(self, record: Record) -> bytes | None:
+        """Give a record its idempotency key: what it carries, or its position.
+
+        Returns:
+            The key that it carries.
+        """
+        without = self.reads_headers_only and not record.headers
+        key = None if without else self._read(record)
+        if key:
+            record.idempotency_key = bounded(key).decode("utf-8", "surrogateescape")
+        else:
+            record.idempotency_key = str(record.position)
+        return key
+
+    def _write(
+        self,
+        keys: list[bytes],
+        offsets: list[int],
+        values: list[bytes | None],
+        times: list[int],
+        into: Claims | Assertion,
+    ) -> None:
+        """Write down what runs side by side; the times are milliseconds."""
+        keys = [key if len(key) <= MAX_KEY_BYTES else bounded(key) for key in keys]
+        if self._by_partition:
+            scope = into.partition.to_bytes(4, "big")
+            keys = [scope + key for key in keys]
+        into.offsets += offsets
+        into.digests += map(self._digest, keys)
+        into.fingerprints += map(fingerprint, values)
+        into.times += [time // 1000 if time > 0 else 0 for time in times]
 
     def _read(self, record: Record) -> bytes | None:
         """Read a key. A record that the function cannot read has none."""

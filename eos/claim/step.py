@@ -118,7 +118,10 @@ class Claim:
         claims = Claims(
             lane.partition[1], lane.epoch, lane.frontier, slice_.start, slice_.end, begun
         )
-        self._identify(slice_.records, claims)
+        if slice_.records:
+            self._identify(slice_.records, claims)
+        else:
+            self._identify.headers(slice_.offsets, slice_.messages, claims)
         return claims
 
     def _refused(self, topic: str, slices: list[Slice], answer: Refused) -> None:
@@ -159,9 +162,13 @@ class Claim:
             )
             if not simple:
                 places = dict(zip(claims.offsets, range(at, end), strict=True))
+                records = slice_.complete()
+                for record in records:
+                    if not record.idempotency_key:
+                        self._identify.name(record)
                 slice_.judged = [
                     _judge(slice_.lane, record, places.get(record.offset), answer, known)
-                    for record in slice_.complete()
+                    for record in records
                 ]
                 in_doubt += sum(judged.in_doubt for judged in slice_.judged)
             at, unkeyed = end, unkeyed + without

@@ -296,11 +296,6 @@ def stretches(messages: Sequence[Message]) -> list[Stretch]:
     return list(found.values())
 
 
-def without_headers(messages: Sequence[Message]) -> bool:
-    """Tell whether none of the messages carries a header."""
-    return not any(map(Message.headers, messages))
-
-
 def as_kafka(error: EosError) -> KafkaException:
     """Give an error in the form in which the client itself tells that a partition is lost."""
     return KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, str(error)))

@@ -57,7 +57,7 @@ class Logs:
         match event:
             case Claimed():
                 self._back()
-                self._say(_CLAIM, logging.DEBUG, "claimed", **_counts(event.tallies))
+                self._say_counts(_CLAIM, "claimed", event.tallies)
             case Committing(records=records):
                 self._say(_SETTLE, logging.DEBUG, "committing", records=records)
             case Committed():
@@ -65,7 +65,7 @@ class Logs:
                 self._committed(event)
             case Settled():
                 self._back()
-                self._say(_SETTLE, logging.DEBUG, "settled", **_counts(event.tallies))
+                self._say_counts(_SETTLE, "settled", event.tallies)
             case Aborted():
                 self._aborted(event)
             case Waiting(on=on):
@@ -121,6 +121,10 @@ class Logs:
         for on, since in self._waiting.items():
             self._say(_LINE, logging.INFO, "back", on=on, seconds=self._clock() - since)
         self._waiting.clear()
+
+    def _say_counts(self, logger: logging.Logger, what: str, tallies: Sequence[Tally]) -> None:
+        if logger.isEnabledFor(logging.DEBUG):  # or each batch would be counted for nothing
+            self._say(logger, logging.DEBUG, what, **_counts(tallies))
 
     def _say(self, logger: logging.Logger, level: int, what: str, /, **fields: object) -> None:
         if logger.isEnabledFor(level):

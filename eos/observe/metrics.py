@@ -118,21 +118,21 @@ class Metrics:
 
     def _claimed(self, event: Claimed) -> None:
         self._know(event.topic)
-        self._in_flight += _count(event.tallies)
+        self._in_flight += _records(event.tallies)
         self._tell(IN_FLIGHT, self._in_flight)
         for topic, verdicts, _ in event.tallies:
             for verdict, count in verdicts.items():
                 self._tell("eos_records_total", count, topic, verdict.value)
-        self._tell("eos_missing_keys_total", event.unkeyed, event.topic)
-        self._tell("eos_records_in_doubt_total", event.in_doubt, event.topic)
-        self._tell("eos_records_unchecked_total", event.unchecked, event.topic)
+        self._count("eos_missing_keys_total", event.unkeyed, event.topic)
+        self._count("eos_records_in_doubt_total", event.in_doubt, event.topic)
+        self._count("eos_records_unchecked_total", event.unchecked, event.topic)
 
     def _committed(self, event: Committed) -> None:
         outcome = "resolved" if event.resolved else "committed"
         self._tell("eos_transactions_total", 1, outcome)
         self._tell("eos_outputs_total", event.outputs)
         self._tell("eos_transaction_duration_seconds", event.seconds)
-        self._tell("eos_transaction_records", _count(event.tallies))
+        self._tell("eos_transaction_records", _records(event.tallies))
         for letter in event.letters:
             self._tell("eos_dead_letters_total", 1, letter.topic, _word(letter.reason))
         self._settled(event.tallies)
@@ -149,8 +149,8 @@ class Metrics:
                 (SAME_PARTITION, same_partition),
                 (OTHER_PARTITION, resent - same_partition),
             ):
-                self._tell("eos_duplicates_suppressed_total", count, topic, cause)
-        self._in_flight -= _count(tallies)
+                self._count("eos_duplicates_suppressed_total", count, topic, cause)
+        self._in_flight -= _records(tallies)
         self._tell(IN_FLIGHT, self._in_flight)
 
     def _aborted(self, event: Aborted) -> None:
@@ -187,6 +187,11 @@ class Metrics:
     def _tell(self, name: str, amount: float, *labels: str) -> None:
         self._child(name, *labels)(amount)
 
+    def _count(self, name: str, amount: int, *labels: str) -> None:
+        """Add to a counter that `_know` shows already; most of what happens is not there."""
+        if amount:
+            self._child(name, *labels)(amount)
+
     def _child(self, name: str, *labels: str) -> _Child:
         child = self._children.get((name, *labels))
         if child is None:
@@ -216,7 +221,7 @@ def _make(it: Instrument, registry: CollectorRegistry) -> _Family:
     return Histogram(it.name, it.meaning, it.labels, registry=registry, buckets=it.buckets)
 
 
-def _count(tallies: Sequence[Tally]) -> int:
+def _records(tallies: Sequence[Tally]) -> int:
     return sum(sum(tally.verdicts.values()) for tally in tallies)
 
 

@@ -78,6 +78,7 @@ class Cluster:
 
         settings = {**self._conf, "enable.idempotence": True, **conf}
         producer = self._producers.pop(str(settings), None) or Producer(settings)
+        producer.list_topics(topic, SECONDS)  # it may know the topic as it was
         for each in inputs:
             headers: list[tuple[str, str | bytes | None]] = list(each.headers)
             if each.id is not None:
@@ -169,6 +170,16 @@ class Cluster:
         return sorted(found[topic].partitions)
 
     def _ends(self, topic: str, isolation: IsolationLevel) -> dict[int, int]:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            with suppress(KafkaException):  # a leader is new, or is being looked for
+                ends = self._ask_ends(topic, isolation)
+                if all(end >= 0 for end in ends.values()):
+                    return ends
+            assert time.monotonic() < deadline, f"nobody tells where {topic} ends"
+            time.sleep(0.05)
+
+    def _ask_ends(self, topic: str, isolation: IsolationLevel) -> dict[int, int]:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(topic, number): latest for number in self._partitions(topic)}
         answers = self._admin.list_offsets(

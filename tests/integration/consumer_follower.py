@@ -85,8 +85,13 @@ class Follower:
             assert not news or self.mode.auto_commit, (news, self.told())
             return
         assert bool(answer) == wait, self.told()
-        for p, end in news.items():
-            self._commit(p, end)
+        for p in self.partitions:
+            if p in news:
+                self._commit(p, news[p])
+            elif self._is_exact and self.at[p] >= self.base[p] > self.frontier[p]:
+                # Copies behind a replay that was announced may have been passed, and count.
+                least, most = self.committed[p]
+                self.committed[p] = (least, max(most, self._past_copies(p, self.at[p])))
 
     def commit_message(self, this: float, that: float) -> None:
         if not self.handed or self._stores_late:
@@ -243,12 +248,12 @@ class Follower:
         return end > self.frontier[p] and (end > self.base[p] or not self.mode.auto_store)
 
     def _commit(self, p: int, end: int) -> None:
+        self.base[p] = max(self.base[p], end)
         if self.wrapped and self.mode.auto_commit:
             # What was handed out above may be settled already, or will be at close.
             most = max(end, self.ends.pop(p, 0), self.committed[p][1], self.returned.pop(p, 0))
             self.committed[p] = (end, most)
             return
-        self.base[p] = max(self.base[p], end)
         self.frontier[p] = end
         if self.wrapped and not self.mode.auto_store and self.ends.get(p, end + 1) <= end:
             del self.ends[p]  # settled: even above a replay it is no news
@@ -264,7 +269,7 @@ class Follower:
     def _turn(self, p: int, offset: int) -> None:
         self.jumped.update((p, o) for o in range(self.at[p], offset))
         self.frontier[p] = min(self.frontier[p], offset)
-        self.base[p] = min(self.base[p], offset)
+        base, self.base[p] = self.base[p], min(self.base[p], offset)
         if self.wrapped and offset < max(self.at[p], self.committed[p][1]):
             # A replay is announced. Whether Kafka's offset has come so far already, or the ledger's
             # has, is a matter of time where the consumer settles by itself.
@@ -272,10 +277,12 @@ class Follower:
             if self.mode.auto_commit:
                 self.committed[p] = (min(offset, self.committed[p][0]), most)
             for ends in (self.ends, self.returned):
-                if ends.get(p, 0) > offset and self.mode.auto_store:
+                if ends.get(p, 0) <= offset:
+                    continue
+                if self.mode.auto_store and offset > base:
                     ends[p] = offset
-                elif ends.get(p, 0) > offset and self.mode.auto_commit:
-                    del ends[p]  # it is taken back
+                elif self.mode.auto_store or self.mode.auto_commit:
+                    del ends[p]  # nothing of it is left to be settled, or it is taken back
         self.at[p] = offset
         self.fresh.discard(p)
         self.sought.add(p)
@@ -311,6 +318,11 @@ class Follower:
         if owner is None:  # it may be one that the script jumped over
             return self.wrapped and any(self.log[q][o] == key for q, o in self.jumped)
         return self.wrapped and owner != (p, offset)
+
+    def _past_copies(self, p: int, offset: int) -> int:
+        while offset < len(self.log[p]) and self._may_pass(p, offset):
+            offset += 1
+        return offset
 
     def _check_whole(self) -> None:
         """See that what was passed over was handed out elsewhere."""

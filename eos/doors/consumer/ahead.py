@@ -77,7 +77,7 @@ class Ahead:
                 raise AbortableError(f"the client jumped back in {partition}", "rebalance")
             slice_ = Slice(lane, lane.next, offsets[-1] + 1, [], offsets[start:], parts[start:])
             lane.next = slice_.end
-            if not (self._below.headers_only and self._below.without_headers(slice_.messages)):
+            if not self._below.identify.reads_headers_only:
                 slice_.complete()
             batch.append((slice_, places[start:]))
         return batch

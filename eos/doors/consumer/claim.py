@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from eos.claim.keys import Identify
 from eos.consume import Slice
-from eos.consume.lanes import Judged
+from eos.consume.lanes import Judged, record_of
 from eos.core.ports import Partition
-from eos.core.record import Record
+from eos.core.record import Message, Record
 from eos.core.rules import Verdict
 
 
@@ -36,7 +37,6 @@ class _Part(NamedTuple):
     topic_id: str
     epoch: int
     offsets: list[int]
-    records: list[Record]
     judged: list[Judged] | None
 
 
@@ -45,10 +45,12 @@ class Claims:
 
     Args:
         records: Of how many records at least.
+        identify: Names records.
     """
 
-    def __init__(self, records: int) -> None:
+    def __init__(self, records: int, identify: Identify) -> None:
         self._most = records
+        self._identify = identify
         self._records = 0
         self._batches: deque[list[_Part]] = deque()
 
@@ -61,7 +63,6 @@ class Claims:
                     slice_.lane.shard.topic_id,
                     slice_.lane.epoch,
                     slice_.offsets,
-                    slice_.records,
                     slice_.judged,
                 )
                 for slice_ in batch
@@ -79,37 +80,35 @@ class Claims:
             oldest = self._batches.popleft()
             self._records -= sum(len(part.offsets) for part in oldest)
 
-    def __call__(self, partition: Partition, offset: int) -> Claim:
+    def __call__(self, message: Message) -> Claim:
         """Give the claim of a record.
 
         Raises:
             KeyError: It is in none of these batches.
         """
-        part, at = self._find(partition, offset)
-        return _claim(part, at)
+        judged, record = self._find(message)
+        before = record.in_doubt or (judged is not None and judged.verdict is Verdict.AGAIN)
+        return Claim(
+            Verdict.FRESH if judged is None else judged.verdict,
+            record.in_doubt,
+            record.idempotency_key,
+            record.fencing_token,
+            1 + before,
+        )
 
-    def record(self, partition: Partition, offset: int) -> Record:
+    def record(self, message: Message) -> Record:
         """Give the record itself. Raises as a call does."""
-        part, _ = self._find(partition, offset)
-        return next(record for record in part.records if record.offset == offset)
+        return self._find(message)[1]
 
-    def _find(self, partition: Partition, offset: int) -> tuple[_Part, int]:
+    def _find(self, message: Message) -> tuple[Judged | None, Record]:
+        partition, offset = (message.topic(), message.partition()), message.offset()
         for batch in reversed(self._batches):
             for part in batch:
                 at = bisect_left(part.offsets, offset)
                 if part.partition == partition and part.offsets[at : at + 1] == [offset]:
-                    return part, at
+                    record = record_of(message, part.topic_id, part.epoch)
+                    self._identify.name(record)
+                    judged = None if part.judged is None else part.judged[at]
+                    record.in_doubt = judged is not None and judged.in_doubt
+                    return judged, record
         raise KeyError(f"{partition}@{offset} was not handed out by one of the latest calls")
-
-
-def _claim(part: _Part, at: int) -> Claim:
-    offset = part.offsets[at]
-    key = f"{part.topic_id}/{part.partition[1]}/{offset}"
-    for record in part.records:
-        if record.offset == offset:
-            key = record.idempotency_key
-    verdict, in_doubt = Verdict.FRESH, False
-    if part.judged is not None:
-        verdict, in_doubt = part.judged[at].verdict, part.judged[at].in_doubt
-    before = in_doubt or verdict is Verdict.AGAIN
-    return Claim(verdict, in_doubt, key, part.epoch, 1 + before)

@@ -52,7 +52,7 @@ class Handout:
         self._transaction: Transaction | None = None
         if below.settle is not None:
             self._transaction = Transaction(below.settle, conf.settings)
-        self._claims = Claims(_REMEMBERED)
+        self._claims = Claims(_REMEMBERED, below.identify)
         self._read_at = 0.0
         self.tape = Tape()
         self.settling = Settling(below, conf, self.tape, self._transaction)
@@ -88,7 +88,7 @@ class Handout:
 
     def claim(self, message: Message) -> Claim:
         """Tell the claim of a record that was handed out lately."""
-        return self._claims(_place(message), int(message.offset()))
+        return self._claims(message)
 
     def produce(self, send: Send, message: Message | None) -> None:
         """Publish with the next commit what comes from a record; default: from the last one."""
@@ -229,7 +229,7 @@ class Handout:
             if message.error() is not None or not self.claim(message).in_doubt:
                 return
             try:
-                had = self._asks(self._claims.record(_place(message), int(message.offset())))
+                had = self._asks(self._claims.record(message))
             except Exception as error:  # noqa: BLE001 the user's code may raise anything
                 self._start_over(RetriableError(f"reconcile: {error!r}", on="reconcile"))
                 return
