@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 from confluent_kafka import Message
 
@@ -48,3 +49,21 @@ def read_committed(cluster: Cluster) -> Callable[[str], list[Message]]:
 def namespace() -> str:
     """A namespace, and consumer group, that no other test has."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Stack]:
+    """A real PostgreSQL, in a stack of its own: most tests need none, or nothing but it."""
+    with running(brokers=0, redis=False, postgres=True) as started:
+        yield started
+
+
+@pytest.fixture
+def postgres_url(database: Stack) -> Iterator[str]:
+    """A fresh, empty database of this test, on the PostgreSQL that all tests share."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    server, _, _ = database.postgres_url.rpartition("/")
+    with psycopg.connect(database.postgres_url, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+        yield f"{server}/{name}"
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

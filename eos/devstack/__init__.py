@@ -1,4 +1,4 @@
-"""Real Apache Kafka and Redis on this machine, for development, tests and the demo.
+"""Real Apache Kafka, Redis and PostgreSQL on this machine, for development, tests and the demo.
 
 `running()` opens a stack for as long as a `with` block lasts; `eos dev up` keeps one until
 `eos dev down`. All servers live in one process group under a guardian (see `guardian.py`), which

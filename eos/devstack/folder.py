@@ -26,6 +26,7 @@ class DevStack:
 
     bootstrap_servers: str
     redis_url: str
+    postgres_url: str = ""
     folder: Path
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,15 @@ from typing import Self
 from eos.devstack.errors import DevStackError
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Another user of this machine whom a server runs as."""
+
+    name: str
+    user: int
+    group: int
 
 
 class ServerGroup:
@@ -40,14 +50,16 @@ class ServerGroup:
         trace: TracebackType | None,
     ) -> None:
         """Kill what is left, wait until it is gone, and release the guardian."""
+        self._guardian.communicate()  # closes the pipe, and waits until it has killed all
         for member in self._members:
             member.kill()
         for member in self._members:
             member.wait()
-        self._guardian.communicate()  # closes the pipe, and waits
 
-    def spawn(self, command: list[str], output: Path) -> subprocess.Popen[bytes]:
-        """Start `command` as a member, its output appended to a file.
+    def spawn(
+        self, command: list[str], output: Path, account: Account | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start `command` as a member, its output appended to a file; as another user if asked.
 
         It is our own child (so its pid and exit code are known here), but in the guardian's
         process group: Ctrl-C in a terminal reaches us and not the server, and we stop it in order.
@@ -59,6 +71,10 @@ class ServerGroup:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=self._guardian.pid,
+                cwd="/" if account else None,  # ours may be closed to the other user
+                user=account.user if account else None,
+                group=account.group if account else None,
+                extra_groups=[] if account else None,
             )
         self._members.append(member)
         return member

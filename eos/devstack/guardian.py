@@ -6,7 +6,8 @@ Run as a script by `group.ServerGroup`; standard library only, so that it is up 
    member of that group.
 2. The opener holds the write end of a pipe whose read end is our standard input. When the opener
    dies, even by SIGKILL, the kernel closes its end and we read the end of the file.
-3. We kill the whole group, and ourselves with it.
+3. We kill the whole group, and ourselves with it; before that the children that a member put into
+   groups of their own, as PostgreSQL does: if they are stopped they would not see their parent go.
 
 A forked child of the opener (multiprocessing) holds a copy of the write end and would keep the
 pipe open, so we also look whether our parent is still the opener.
@@ -15,9 +16,11 @@ Why not `prctl(PR_SET_PDEATHSIG)`: it is Linux only, and the signal comes when t
 forked ends, so a server started from a worker thread would die with that thread.
 """
 
+import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 
 LOOK_AT_PARENT_SECONDS = 0.5
@@ -33,7 +36,24 @@ def main() -> None:
     pipe_closed = False
     while not pipe_closed and os.getppid() == opener:
         pipe_closed = bool(select.select([sys.stdin], [], [], LOOK_AT_PARENT_SECONDS)[0])
+    for child in strangers():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
     os.killpg(0, signal.SIGKILL)
+
+
+def strangers() -> list[int]:
+    """Return the children of our group's members that are in other groups."""
+    try:
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid=,pgid="], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    ours = os.getpgid(0)
+    rows = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    members = {pid for pid, _, group in rows if group == ours}
+    return [pid for pid, parent, group in rows if parent in members and group != ours]
 
 
 main()

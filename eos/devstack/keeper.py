@@ -1,6 +1,6 @@
 """The process that keeps a stack for `eos dev`, in the foreground or detached.
 
-Run as `python -m eos.devstack.keeper FOLDER BROKERS` it is what `eos dev up` leaves behind.
+Run as `python -m eos.devstack.keeper FOLDER BROKERS [postgres]` it is what `eos dev up` leaves.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from eos.devstack import kafka_cluster, redis_server
+from eos.devstack import kafka_cluster, postgres_server, redis_server
 from eos.devstack.errors import DevStackError
 from eos.devstack.folder import DevStack, Kept, is_held, read_note, write_note
 from eos.devstack.stack import CLOSE_SECONDS, running
@@ -20,14 +20,17 @@ from eos.devstack.waiting import wait_until
 START_SECONDS = 180
 
 
-def keep(folder: Path, *, brokers: int, ready: Callable[[DevStack], None]) -> None:
+def keep(
+    folder: Path, *, brokers: int, ready: Callable[[DevStack], None], postgres: bool = False
+) -> None:
     """Run a stack until SIGINT or SIGTERM, and call `ready` once it is up."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with running(folder, brokers=brokers) as opened:
+        with running(folder, brokers=brokers, postgres=postgres) as opened:
             stack = DevStack(
                 bootstrap_servers=opened.bootstrap_servers,
                 redis_url=opened.redis_url,
+                postgres_url=opened.postgres_url,
                 folder=opened.folder,
             )
             write_note(Kept(stack=stack, keeper=os.getpid()))
@@ -40,7 +43,7 @@ def keep(folder: Path, *, brokers: int, ready: Callable[[DevStack], None]) -> No
         signal.signal(signal.SIGTERM, before)
 
 
-def up(folder: Path, *, brokers: int) -> DevStack:
+def up(folder: Path, *, brokers: int, postgres: bool = False) -> DevStack:
     """Have a detached keeper run a stack in the folder, and wait until it is ready.
 
     Raises:
@@ -49,9 +52,10 @@ def up(folder: Path, *, brokers: int) -> DevStack:
     folder = folder.expanduser().resolve()
     log = folder / "logs" / "keeper.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "eos.devstack.keeper", str(folder), str(brokers)]
     with log.open("wb") as output:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "eos.devstack.keeper", str(folder), str(brokers)],
+            [*command, "postgres"] if postgres else command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -80,7 +84,11 @@ def silent(stack: DevStack) -> list[str]:
     """Ask every server; return the addresses that do not answer."""
     kafka = stack.bootstrap_servers.split(",")
     quiet = [address for address in kafka if not kafka_cluster.metadata(address)]
-    return quiet if redis_server.answers(stack.redis_url) else [*quiet, stack.redis_url]
+    if not redis_server.answers(stack.redis_url):
+        quiet.append(stack.redis_url)
+    if stack.postgres_url and not postgres_server.answers(stack.postgres_url):
+        quiet.append(stack.postgres_url)
+    return quiet
 
 
 def down(folder: Path) -> bool:
@@ -96,9 +104,9 @@ def down(folder: Path) -> bool:
 
 def main() -> None:
     """Keep a stack; what went wrong is one clear message for whoever reads our output."""
-    folder, brokers = sys.argv[1:]
+    folder, brokers, *more = sys.argv[1:]
     try:
-        keep(Path(folder), brokers=int(brokers), ready=lambda _: None)
+        keep(Path(folder), brokers=int(brokers), ready=lambda _: None, postgres=bool(more))
     except DevStackError as error:
         sys.exit(str(error))
 

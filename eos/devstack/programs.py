@@ -1,4 +1,4 @@
-"""What must be on this machine: Java, Kafka's jars (or Maven to fetch them), redis-server."""
+"""What must be on this machine: Java, Kafka's jars (or Maven to fetch them), the servers."""
 
 import logging
 import os
@@ -27,6 +27,12 @@ GET_REDIS = (
     "redis-server is missing: install it (apt install redis-server, brew install redis) "
     "or set EOS_REDIS_URL to a running one"
 )
+GET_POSTGRES = (
+    "PostgreSQL is missing: install it (apt install postgresql, brew install postgresql) "
+    "or set EOS_POSTGRES_URL to a running one"
+)
+# Debian keeps the programs of each version apart, and out of PATH.
+POSTGRES_FOLDERS = Path("/usr/lib/postgresql")
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +44,10 @@ class Programs:
     java: str = ""
     kafka_libs: Path = Path()
     redis: str = ""
+    postgres: Path = Path()
 
 
-def find_programs(*, kafka: bool, redis: bool) -> Programs:
+def find_programs(*, kafka: bool, redis: bool, postgres: bool = False) -> Programs:
     """Find what is needed to start these servers, fetching Kafka's jars if nobody has yet.
 
     Raises:
@@ -51,6 +58,7 @@ def find_programs(*, kafka: bool, redis: bool) -> Programs:
     libs = home / "libs" if home else _cached_libs()
     maven = shutil.which("mvn") or ""
     server = (shutil.which("redis-server") or "") if redis else ""
+    database = _postgres() if postgres else None
 
     missing = []
     if kafka and not java:
@@ -61,12 +69,14 @@ def find_programs(*, kafka: bool, redis: bool) -> Programs:
         missing.append(GET_MAVEN)
     if redis and not server:
         missing.append(GET_REDIS)
+    if postgres and not database:
+        missing.append(GET_POSTGRES)
     if missing:
         raise DevStackError("\n".join(missing))
 
     if kafka and not libs.exists():
         _fetch(maven, libs)
-    return Programs(java=java, kafka_libs=libs, redis=server)
+    return Programs(java=java, kafka_libs=libs, redis=server, postgres=database or Path())
 
 
 def kafka_version(libs: Path) -> str:
@@ -88,6 +98,16 @@ def _java() -> str:
     answer = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
     version = re.search(r'version "(\d+)', answer.stderr)
     return program if version and int(version[1]) >= OLDEST_JAVA else ""
+
+
+def _postgres() -> Path | None:
+    """Return the folder with PostgreSQL's programs: that of PATH, else the newest of Debian's."""
+    found = shutil.which("postgres")
+    versions = sorted(
+        POSTGRES_FOLDERS.glob("*/bin"), key=lambda each: float(each.parent.name), reverse=True
+    )
+    folders = [Path(found).resolve().parent] if found else []
+    return next((each for each in [*folders, *versions] if (each / "initdb").exists()), None)
 
 
 def _kafka_home() -> Path | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eos.devstack.errors import DevStackError, PortTakenError
-from eos.devstack.group import ServerGroup
+from eos.devstack.group import Account, ServerGroup
 from eos.devstack.waiting import wait_until
 
 READY_SECONDS = 120  # three brokers on a busy machine take a while
@@ -26,12 +26,14 @@ class Server:
         group: ServerGroup,
         logs: list[Path],
         answers: Callable[[int], bool],
+        account: Account | None = None,
     ) -> None:
         self.name = name
         self._command = command
         self._group = group
         self._logs = logs
         self._answers = answers
+        self._account = account
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,7 +51,7 @@ class Server:
     def launch(self) -> None:
         """Start the process without waiting for it to answer; nothing happens if it is alive."""
         if not self.alive:
-            self._process = self._group.spawn(self._command, self._logs[0])
+            self._process = self._group.spawn(self._command, self._logs[0], self._account)
 
     def wait_ready(self) -> None:
         """Wait until the server answers.
