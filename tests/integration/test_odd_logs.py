@@ -161,12 +161,18 @@ class Renewal:
         cluster.send(source, self.OLD)
 
     def renew(self) -> None:
+        self.make_anew()
+        self.fill()
+
+    def make_anew(self) -> None:
         self._admin.delete_topics([self.source])[self.source].result(SECONDS)
         assert wait_until(
             lambda: self.source not in self._admin.list_topics(timeout=SECONDS).topics,
             seconds=SECONDS,
         )
         self._cluster.create_named(self.source)
+
+    def fill(self) -> None:
         self._cluster.send(self.source, self.NEW)
 
     def assert_all(self, outputs: list[Message]) -> None:
@@ -196,8 +202,11 @@ def test_a_topic_that_is_made_anew_while_it_is_read_stops_the_line_and_is_then_a
 ) -> None:
     with Running(settings, [step(renewal.source, to)]) as line:
         cluster.await_settled(settings.group, renewal.source)
-        renewal.renew()
+        # Empty at first: one that has as many records by then as were settled is not noticed
+        # (docs/guarantees.md).
+        renewal.make_anew()
         assert isinstance(line.failed(), FatalError)
+    renewal.fill()
     with Running(settings, [step(renewal.source, to)]):
         cluster.await_settled(settings.group, renewal.source)
 
