@@ -284,6 +284,7 @@ class Follower:
                 elif self.mode.auto_store or self.mode.auto_commit:
                     del ends[p]  # nothing of it is left to be settled, or it is taken back
         self.at[p] = offset
+        self.handed = [(q, o) for q, o in self.handed if q != p or o < offset]  # it comes again
         self.fresh.discard(p)
         self.sought.add(p)
 
