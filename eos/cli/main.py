@@ -2,6 +2,7 @@
 
 import typer
 
+from eos.cli.db import db
 from eos.cli.demo import demo
 from eos.cli.dev import dev
 from eos.cli.run import run
@@ -13,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dev, name="dev")
+app.add_typer(db, name="db")
 app.command()(run)
 app.command()(demo)
 
