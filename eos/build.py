@@ -39,6 +39,7 @@ from eos.settle.beside import Beside
 from eos.settle.plain import Plain
 from eos.stores.memory.ledger import MemoryLedger
 from eos.stores.redis.ledger import RedisLedger
+from eos.stores.sql.ledger import SqlLedger
 
 TRANSACTION_BATCHES = 20
 """At most so many full batches are handled before a transaction settles them."""
@@ -71,6 +72,8 @@ def ledger(settings: Settings) -> Ledger:
     """Make the ledger that the settings name."""
     if settings.ledger.startswith("memory:"):
         return MemoryLedger(settings.window_seconds)
+    if settings.ledger.startswith(("sqlite:", "postgresql")):
+        return SqlLedger(settings.ledger, window=settings.window_seconds)
     return RedisLedger(settings.ledger, window=settings.window_seconds)
 
 

@@ -18,9 +18,18 @@ Reconcile = Callable[[Record], bool]
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_LEDGERS = ("memory:", "redis://", "rediss://")
+_LEDGERS = (
+    "memory:",
+    "redis://",
+    "rediss://",
+    "sqlite:///",
+    "postgresql://",
+    "postgresql+psycopg://",
+)
 _BROKERS_ADVICE = "write host:port,host:port or set EOS_BROKERS"
-_LEDGER_ADVICE = "write redis://host:port/0 or set EOS_LEDGER"
+_LEDGER_ADVICE = (
+    "write redis://host:port/0, postgresql://user@host/name or sqlite:///file, or set EOS_LEDGER"
+)
 _SERVERS = (("brokers", _BROKERS_ADVICE), ("ledger", _LEDGER_ADVICE))
 _POLICIES = {
     "missing_key": ("position", "dead_letter", "fail"),
@@ -98,7 +107,8 @@ class Settings:
         brokers: Bootstrap servers, `host:port`, comma-separated. Like the ledger's, the address
             may be missing until the first server is needed.
         ledger: Where idempotency keys and their owners are kept: `redis://host:port/db`,
-            `rediss://…`, or `memory:` (one process, nothing outlives it).
+            `rediss://…`, `postgresql://user@host/database` (after `eos db create`),
+            `sqlite:///file` (one machine), or `memory:` (one process, nothing outlives it).
         kafka: Further librdkafka settings, for consumer and producer alike.
         key: Reads the idempotency key of a record; None looks for the headers `ce_source` and
             `ce_id` (CloudEvents), then `message-id`, then `idempotency-key`.

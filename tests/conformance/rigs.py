@@ -1,14 +1,19 @@
 """How the suite makes our ledgers, and what it does to them."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import redis
+from sqlalchemy import create_engine, delete, insert, make_url, select, text
 
 from eos.core.ports import Ledger
 from eos.stores.memory.ledger import MemoryLedger
 from eos.stores.redis.ledger import RedisLedger
+from eos.stores.sql.ledger import SqlLedger
+from eos.stores.sql.ledger_tables import generations, owners, partitions, shards
 from tests.conformance.servers import RedisServer
 
 
@@ -43,6 +48,49 @@ class RedisRig:
         # a snapshot; a real one is in test_redis_server.py.
         self._redis.replicaof("127.0.0.1", "1")
         self._redis.replicaof("NO", "ONE")
+
+
+class SqlRig:
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.engine = create_engine(make_url(url).set(drivername=driver(url)))
+
+    def ledger(self, *, window: int, generation: int) -> Ledger:
+        return SqlLedger(self._url, window=window, generation=generation)
+
+    def lose(self) -> None:
+        # Not by TRUNCATE, after which the table would lie in another file.
+        with self.engine.begin() as connection:
+            for table in (owners, generations, partitions, shards):
+                connection.execute(delete(table))
+
+    def restart(self) -> None:
+        # A restart loses nothing, and is told from nothing. Another database with the same data
+        # is one where a dump was loaded back.
+        with self.engine.begin() as connection:
+            kept = [dict(row) for row in connection.execute(select(shards)).mappings()]
+            connection.execute(text("TRUNCATE eos_ledger_shards"))
+            connection.execute(insert(shards), kept)
+
+
+class SqliteRig(SqlRig):
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"sqlite:///{file}")
+        self._file = file
+
+    def restart(self) -> None:
+        # A copy takes the place of the file.
+        with self.engine.begin() as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        self.engine.dispose()
+        shutil.copy(self._file, self._file.with_suffix(".copy"))
+        for suffix in ("-wal", "-shm"):
+            Path(f"{self._file}{suffix}").unlink(missing_ok=True)
+        self._file.with_suffix(".copy").replace(self._file)
+
+
+def driver(url: str) -> str:
+    return "sqlite" if url.startswith("sqlite") else "postgresql+psycopg"
 
 
 class OwnServer:

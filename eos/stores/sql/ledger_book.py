@@ -1,0 +1,284 @@
+"""What the database holds of one shard, read and written inside one transaction.
+
+Whoever writes begins with an UPDATE of the shard's row. The lock on that row puts all writers of
+a shard in one order, whatever threads, processes and machines they are of, so that no other row
+needs one; and a transaction whose snapshot is older than the lock fails (40001, or BUSY in
+SQLite) where it would otherwise overlook what was claimed meanwhile.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any, Self
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    String,
+    bindparam,
+    delete,
+    literal_column,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from eos.core.record import Shard
+from eos.core.rules import Owner
+from eos.stores.sql.ledger_server import POSTGRES_IDENTITY, sqlite_identity
+from eos.stores.sql.ledger_tables import generations, owners, partitions, shards
+
+DELETED_AT_ONCE = 20_000
+"""So many owners of generations that went are deleted with a call."""
+
+_INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_NAMED = (
+    shards.c.namespace == bindparam("_namespace"),
+    shards.c.consumer_group == bindparam("_group"),
+    shards.c.topic_id == bindparam("_topic_id"),
+)
+_HELD = (shards.c.id, shards.c.turn, shards.c.seal, shards.c.lock_token, shards.c.lock_stamp)
+_HERE: Mapping[str, Sequence[Any]] = {
+    "sqlite": (
+        literal_column("0", BigInteger).label("now_us"),
+        literal_column("''", String).label("identity"),
+    ),
+    "postgresql": (
+        literal_column(
+            "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)", BigInteger
+        ).label("now_us"),
+        literal_column(POSTGRES_IDENTITY.text, String).label("identity"),
+    ),
+}
+_COLUMNS = {name: (*_HELD, shards.c.lock_until, *here) for name, here in _HERE.items()}
+_TURN = {
+    name: update(shards).where(*_NAMED).values(turn=shards.c.turn + 1).returning(*columns)
+    for name, columns in _COLUMNS.items()
+}
+_LOOK = {name: select(*columns).where(*_NAMED) for name, columns in _COLUMNS.items()}
+_OF_SHARD = partitions.c.shard == bindparam("_shard")
+_SOME = select(partitions).where(
+    _OF_SHARD, partitions.c.partition.in_(bindparam("_numbers", expanding=True))
+)
+_ALL = select(partitions).where(_OF_SHARD)
+_LIVE = select(generations.c.ends, generations.c.id).where(
+    generations.c.shard == bindparam("_shard"), generations.c.ends.is_not(None)
+)
+_GOING = (
+    select(generations.c.id)
+    .where(generations.c.shard == bindparam("_shard"), generations.c.ends.is_(None))
+    .order_by(generations.c.id)
+    .limit(1)
+)
+
+# One statement a batch, each key by the index: the plan does not depend on what the database
+# believes of the size of its tables. SQLite takes no arrays: its digests are one string.
+_FIND = {
+    "sqlite": text(
+        "WITH RECURSIVE k(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i + 1 < :count)"
+        ' SELECT o.digest, o."partition", o.record_offset, o.fingerprint'
+        " FROM k CROSS JOIN eos_ledger_generations g CROSS JOIN eos_ledger_owners o"
+        " WHERE g.shard = :shard AND g.ends IS NOT NULL AND o.generation = g.id"
+        " AND o.digest = substr(:digests, 12 * k.i + 1, 12)"
+    ),
+    "postgresql": text(
+        'SELECT k.digest, o."partition", o.record_offset, o.fingerprint'
+        " FROM unnest(CAST(:digests AS bytea[])) AS k(digest) CROSS JOIN LATERAL ("
+        ' SELECT "partition", record_offset, fingerprint FROM eos_ledger_owners'
+        " WHERE generation = ANY(CAST(:generations AS int[])) AND digest = k.digest LIMIT 1) AS o"
+    ),
+}
+_OWN = {
+    "sqlite": text(
+        'INSERT INTO eos_ledger_owners (generation, digest, "partition", record_offset,'
+        " fingerprint) VALUES (:generation, :digest, :partition, :offset, :fingerprint)"
+    ),
+    "postgresql": text(
+        'INSERT INTO eos_ledger_owners (generation, digest, "partition", record_offset,'
+        " fingerprint) SELECT CAST(:generation AS int), * FROM unnest(CAST(:digests AS bytea[]),"
+        " CAST(:partitions AS int[]), CAST(:offsets AS bigint[]),"
+        " CAST(:fingerprints AS bigint[]))"
+    ),
+}
+
+
+@dataclass(slots=True)
+class Part:
+    """What is known of a partition; the columns of `eos_ledger_partitions`."""
+
+    epoch: int = 0
+    claimed: int = 0
+    floor: int = 0
+    begun: int = 0
+    opened: int = 0
+    last: int = 0
+    passed: int = 0
+
+
+_PART = tuple(field.name for field in fields(Part))
+
+
+@dataclass(slots=True)
+class Book:
+    """A shard, as this transaction sees it.
+
+    Attributes:
+        id: Its number.
+        turn: How many transactions have written to it.
+        seal: Its seal; None if it has none.
+        lock_token: Who recovers it.
+        lock_stamp: Tells this holding of the lock from others.
+        lock_until: When that ends, microseconds since the epoch.
+        now_us: The clock of the database, microseconds since the epoch.
+        identity: The database.
+    """
+
+    connection: Connection
+    id: int
+    turn: int
+    seal: str | None
+    lock_token: str | None
+    lock_stamp: str | None
+    lock_until: int
+    now_us: int
+    identity: str
+
+    @classmethod
+    def opened(
+        cls, connection: Connection, shard: Shard, clock: Any, *, makes: bool = False
+    ) -> Self | None:
+        """Lock a shard; None if there is none, unless the call makes it."""
+        names = {"_namespace": shard.namespace, "_group": shard.group, "_topic_id": shard.topic_id}
+        turn = _TURN[connection.dialect.name]
+        row = connection.execute(turn, names).one_or_none()
+        if row is None and makes:
+            new = _INSERT[connection.dialect.name](shards).values(
+                namespace=shard.namespace, consumer_group=shard.group, topic_id=shard.topic_id
+            )
+            connection.execute(new.on_conflict_do_nothing())
+            row = connection.execute(turn, names).one_or_none()
+        return None if row is None else cls._of(connection, row, clock)
+
+    @classmethod
+    def seen(cls, connection: Connection, shard: Shard, clock: Any) -> Self | None:
+        """Look at a shard without a lock."""
+        names = {"_namespace": shard.namespace, "_group": shard.group, "_topic_id": shard.topic_id}
+        row = connection.execute(_LOOK[connection.dialect.name], names).one_or_none()
+        return None if row is None else cls._of(connection, row, clock)
+
+    @classmethod
+    def _of(cls, connection: Connection, row: Any, clock: Any) -> Self:
+        book = cls(connection, *row)
+        if connection.dialect.name == "sqlite":
+            book.now_us, book.identity = int(clock() * 1_000_000), sqlite_identity(connection)
+        return book
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the seal names the database that answers."""
+        return self.seal is not None and self.seal.startswith(f"{self.identity}/")
+
+    @property
+    def locked(self) -> bool:
+        """Whether somebody recovers it."""
+        return self.lock_token is not None and self.lock_until > self.now_us
+
+    def sign(self) -> None:
+        """Write seal and lock."""
+        self.connection.execute(
+            update(shards)
+            .where(shards.c.id == self.id)
+            .values(
+                seal=self.seal,
+                lock_token=self.lock_token,
+                lock_stamp=self.lock_stamp,
+                lock_until=self.lock_until,
+            )
+        )
+
+    # --- partitions -----------------------------------------------------------------------
+
+    def parts(self, numbers: Iterable[int]) -> dict[int, Part]:
+        """Give what is known of these partitions."""
+        asked = sorted(set(numbers))
+        rows = self.connection.execute(_SOME, {"_shard": self.id, "_numbers": asked})
+        return {number: Part() for number in asked} | _parts(rows)
+
+    def all_parts(self) -> dict[int, Part]:
+        """Give what is known of all partitions that are known."""
+        return _parts(self.connection.execute(_ALL, {"_shard": self.id}))
+
+    def keep(self, parts: Mapping[int, Part]) -> None:
+        """Write down what is known of partitions."""
+        if not parts:
+            return
+        statement = _INSERT[self.connection.dialect.name](partitions)
+        statement = statement.on_conflict_do_update(
+            index_elements=["shard", "partition"],
+            set_={name: statement.excluded[name] for name in _PART},
+        )
+        rows = [
+            {"shard": self.id, "partition": number} | dict(zip(_PART, astuple(part), strict=True))
+            for number, part in sorted(parts.items())
+        ]
+        self.connection.execute(statement, rows)
+
+    # --- owners ---------------------------------------------------------------------------
+
+    def generations(self) -> dict[int, int]:
+        """Give the live generations: number by end."""
+        rows = self.connection.execute(_LIVE, {"_shard": self.id})
+        return {row.ends: row.id for row in rows}
+
+    def owners(self, digests: Sequence[bytes], live: Mapping[int, int]) -> dict[bytes, Owner]:
+        """Give who owns which of these keys."""
+        if not digests or not live:
+            return {}
+        if self.connection.dialect.name == "sqlite":
+            asked = {"count": len(digests), "digests": b"".join(digests), "shard": self.id}
+        else:
+            asked = {"digests": list(digests), "generations": list(live.values())}
+        rows = self.connection.execute(_FIND[self.connection.dialect.name], asked)
+        return {bytes(digest): Owner(*owner) for digest, *owner in rows}
+
+    def own(self, ends: int, new: Mapping[bytes, Owner], live: dict[int, int]) -> None:
+        """Write down owners of one generation; no one of these keys may have an owner."""
+        if ends not in live:
+            made = self.connection.execute(
+                generations.insert().values(shard=self.id, ends=ends).returning(generations.c.id)
+            )
+            live[ends] = made.scalar_one()
+        if self.connection.dialect.name == "sqlite":
+            told: Any = [
+                {"generation": live[ends], "digest": digest, **owner._asdict()}
+                for digest, owner in new.items()
+            ]
+        else:
+            numbers, offsets, fingerprints = zip(*new.values(), strict=True)
+            told = {
+                "generation": live[ends],
+                "digests": list(new),
+                "partitions": list(numbers),
+                "offsets": list(offsets),
+                "fingerprints": list(fingerprints),
+            }
+        self.connection.execute(_OWN[self.connection.dialect.name], told)
+
+    def drop(self, ids: Sequence[int]) -> None:
+        """Let generations go, and delete a part of what went."""
+        if ids:
+            going = update(generations).where(generations.c.id.in_(ids)).values(ends=None)
+            self.connection.execute(going)
+        first = self.connection.execute(_GOING, {"_shard": self.id}).scalar()
+        if first is None:
+            return
+        some = select(owners.c.digest).where(owners.c.generation == first).limit(DELETED_AT_ONCE)
+        gone = self.connection.execute(
+            delete(owners).where(owners.c.generation == first, owners.c.digest.in_(some))
+        )
+        if gone.rowcount < DELETED_AT_ONCE:
+            self.connection.execute(delete(generations).where(generations.c.id == first))
+
+
+def _parts(rows: Iterable[Any]) -> dict[int, Part]:
+    return {row.partition: Part(*(getattr(row, name) for name in _PART)) for row in rows}
