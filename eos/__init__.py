@@ -19,18 +19,21 @@ from eos.core.rules import Verdict
 from eos.core.settings import Settings
 from eos.doors.app import App
 from eos.doors.consumer import Claim, Consumer, wrap
+from eos.doors.inbox import ConflictError, Inbox
 
 __all__ = [
     "AbortableError",
     "App",
     "Claim",
     "ConfigError",
+    "ConflictError",
     "Consumer",
     "EosError",
     "FatalError",
     "FencedError",
     "HandlerError",
     "HungError",
+    "Inbox",
     "Position",
     "Record",
     "RetriableError",

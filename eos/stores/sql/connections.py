@@ -31,6 +31,8 @@ _DIALECT_OF: Mapping[str, Dialect] = {
     "psycopg2": _POSTGRES,
     "aiosqlite": _SQLITE,  # as SQLAlchemy's driver only
 }
+# What the user has chosen to get for a row may be anything: we want tuples.
+_TUPLES: Mapping[str, Any] = {"sqlite3": None, "psycopg": lambda _: tuple}
 # A driver that can only be awaited, and the one that reaches the same database without.
 _BLOCKING = {"asyncpg": "postgresql+psycopg", "aiosqlite": "sqlite"}
 
@@ -182,10 +184,8 @@ def _plain(connection: Any, dialect: Dialect) -> Attached:
         with translated():
             cursor = connection.cursor()
             try:
-                if dialect is _SQLITE:
-                    cursor.row_factory = None
-                elif hasattr(cursor, "row_factory"):
-                    cursor.row_factory = lambda _: tuple  # psycopg 3
+                if (package := _package(cursor)) in _TUPLES:
+                    cursor.row_factory = _TUPLES[package]
                 cursor.execute(text, {**fixed, **values})
                 rows = [_values(row) for row in cursor.fetchall()] if cursor.description else []
                 return Answer(cursor.rowcount, rows)

@@ -1,0 +1,272 @@
+"""Frontiers, key owners and audit, in the database where the effects are.
+
+Every call is a statement in a transaction that somebody else opened and will end. What two
+transactions do to one partition at the same time, the lock on its row puts in order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Engine,
+    Executable,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from eos.core.record import Position
+from eos.stores.sql.connections import Attached
+from eos.stores.sql.errors import translated
+from eos.stores.sql.tables import frontiers, inbox_keys, suppressed
+
+PRUNED_AT_ONCE = 200
+_INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_KEY_COLUMNS = (inbox_keys.c.namespace, inbox_keys.c.consumer_group, inbox_keys.c.digest)
+
+
+class Lane(NamedTuple):
+    """A partition of a topic, as its row names it."""
+
+    topic_id: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record's idempotency key, as it is kept.
+
+    Attributes:
+        digest: Keyed digest of the key.
+        position: Where the record stands.
+        fingerprint: Of its payload.
+        log_time: Its own time stamp, in seconds.
+        source: Who sent it, if it says so.
+    """
+
+    digest: bytes
+    position: Position
+    fingerprint: int
+    log_time: int
+    source: str | None = None
+
+
+class Frontiers:
+    """The rows of one group.
+
+    Args:
+        namespace: Separates applications that share a database.
+        group: The consumer group.
+    """
+
+    def __init__(self, namespace: str, group: str) -> None:
+        self._whose = {"_namespace": namespace, "_group": group}
+
+    def advance(self, db: Attached, lane: Lane, known: int, offset: int, log_time: int) -> bool:
+        """Move a frontier from where it is known to be to just behind a record.
+
+        Returns:
+            False if it was not there: nothing is changed then.
+        """
+        values = {**self._at(lane), "_known": known, "_next": offset + 1, "_time": log_time}
+        return db.run(_ADVANCE, values).changed == 1
+
+    def locked(self, db: Attached, lane: Lane) -> int | None:
+        """Read a frontier, and hold its row until the transaction ends; None without a row."""
+        rows = db.run(_LOCKED, self._at(lane)).rows
+        return rows[0][0] if rows else None
+
+    def own(self, db: Attached, entry: Entry) -> tuple[Position, int] | None:
+        """Make this position the owner of its key, unless there is one.
+
+        Returns:
+            The owner there is, and the fingerprint of its payload; None if it is this one now.
+        """
+        at = entry.position
+        values = {
+            **self._whose,
+            "_digest": entry.digest,
+            "_topic_id": at.topic_id,
+            "_partition": at.partition,
+            "_offset": at.offset,
+            "_fingerprint": entry.fingerprint,
+            "_time": entry.log_time,
+        }
+        if db.run(_OWN[db.dialect], values).rows:
+            return None
+        rows = db.run(_OWNER, {**self._whose, "_digest": entry.digest}).rows
+        if not rows:  # it was pruned in between
+            return None
+        topic_id, partition, offset, fingerprint = rows[0]
+        return Position(topic_id, partition, offset), fingerprint
+
+    def note(self, db: Attached, entry: Entry, owner: Position, verdict: str) -> None:
+        """Write down that a record was suppressed."""
+        at = entry.position
+        values = {
+            **self._whose,
+            "_digest": entry.digest,
+            "_topic_id": at.topic_id,
+            "_partition": at.partition,
+            "_offset": at.offset,
+            "_owner_topic_id": owner.topic_id,
+            "_owner_partition": owner.partition,
+            "_owner_offset": owner.offset,
+            "_verdict": verdict,
+            "_time": entry.log_time,
+            "_source": entry.source,
+        }
+        db.run(_NOTE, values)
+
+    def prune(self, db: Attached, window: int) -> int:
+        """Forget some keys that are older than every frontier's log time by the window.
+
+        Returns:
+            How many: less than `PRUNED_AT_ONCE` if there are no more.
+        """
+        return db.run(_PRUNE, {**self._whose, "_window": window}).changed
+
+    def read(self, engine: Engine, topic: str) -> dict[Lane, int]:
+        """Read all committed frontiers of a topic of this name, whatever id they are under."""
+        with translated(), engine.connect() as connection:
+            rows = connection.execute(_READ, {**self._whose, "_topic": topic}).all()
+        return {Lane(row[0], row[1]): row[2] for row in rows}
+
+    def open(self, engine: Engine, topic: str, starts: Mapping[Lane, int]) -> dict[Lane, int]:
+        """Make the rows that are missing.
+
+        Args:
+            engine: The database.
+            topic: The topic's name.
+            starts: Where each partition begins that has no row yet.
+
+        Returns:
+            The frontiers that count: where somebody else was quicker, his.
+        """
+        rows = [{**self._at(lane), "_topic": topic, "_next": at} for lane, at in starts.items()]
+        with translated(), engine.begin() as connection:
+            if rows:
+                connection.execute(_OPEN[connection.dialect.name], rows)
+        return self.read(engine, topic)
+
+    def catch_up(self, engine: Engine, ended: Mapping[Lane, int]) -> None:
+        """Note the log time, in seconds, of partitions that were settled to their end."""
+        with translated(), engine.begin() as connection:
+            for lane, seconds in ended.items():
+                connection.execute(_CAUGHT_UP, {**self._at(lane), "_time": seconds})
+
+    def rename(self, engine: Engine, old: str, new: str) -> None:
+        """Put rows that stand under a topic's name under its id."""
+        with translated(), engine.begin() as connection:
+            connection.execute(_RENAME, {**self._whose, "_old": old, "_new": new})
+
+    def _at(self, lane: Lane) -> dict[str, Any]:
+        return {**self._whose, "_topic_id": lane.topic_id, "_partition": lane.partition}
+
+
+def _ours(table: Any) -> Sequence[Any]:
+    return (
+        table.c.namespace == bindparam("_namespace"),
+        table.c.consumer_group == bindparam("_group"),
+    )
+
+
+_LANE = (
+    *_ours(frontiers),
+    frontiers.c.topic_id == bindparam("_topic_id"),
+    frontiers.c.partition == bindparam("_partition"),
+)
+_ADVANCE = (
+    update(frontiers)
+    .where(*_LANE, frontiers.c.next_offset == bindparam("_known"))
+    .values(
+        next_offset=bindparam("_next"),
+        log_time=case(
+            (frontiers.c.log_time < bindparam("_time"), bindparam("_time")),
+            else_=frontiers.c.log_time,
+        ),
+        updated_at=func.now(),
+    )
+)
+_LOCKED = select(frontiers.c.next_offset).where(*_LANE).with_for_update()
+_CAUGHT_UP = (
+    update(frontiers)
+    .where(*_LANE, frontiers.c.log_time < bindparam("_time"))
+    .values(log_time=bindparam("_time"))
+)
+_READ = select(frontiers.c.topic_id, frontiers.c.partition, frontiers.c.next_offset).where(
+    *_ours(frontiers), frontiers.c.topic == bindparam("_topic")
+)
+_RENAME = (
+    update(frontiers)
+    .where(*_ours(frontiers), frontiers.c.topic_id == bindparam("_old"))
+    .values(topic_id=bindparam("_new"))
+)
+_OPEN: dict[str, Executable] = {
+    name: make(frontiers)
+    .values(
+        namespace=bindparam("_namespace"),
+        consumer_group=bindparam("_group"),
+        topic_id=bindparam("_topic_id"),
+        partition=bindparam("_partition"),
+        topic=bindparam("_topic"),
+        next_offset=bindparam("_next"),
+    )
+    .on_conflict_do_nothing()
+    for name, make in _INSERT.items()
+}
+# A conflict of keys must not end a transaction of PostgreSQL's.
+_OWN: dict[str, Executable] = {
+    name: make(inbox_keys)
+    .values(
+        namespace=bindparam("_namespace"),
+        consumer_group=bindparam("_group"),
+        digest=bindparam("_digest"),
+        topic_id=bindparam("_topic_id"),
+        partition=bindparam("_partition"),
+        record_offset=bindparam("_offset"),
+        fingerprint=bindparam("_fingerprint"),
+        log_time=bindparam("_time"),
+    )
+    .on_conflict_do_nothing()
+    .returning(inbox_keys.c.partition)
+    for name, make in _INSERT.items()
+}
+_OWNER = select(
+    inbox_keys.c.topic_id,
+    inbox_keys.c.partition,
+    inbox_keys.c.record_offset,
+    inbox_keys.c.fingerprint,
+).where(*_ours(inbox_keys), inbox_keys.c.digest == bindparam("_digest"))
+_NOTE = insert(suppressed).values(
+    namespace=bindparam("_namespace"),
+    consumer_group=bindparam("_group"),
+    topic_id=bindparam("_topic_id"),
+    partition=bindparam("_partition"),
+    record_offset=bindparam("_offset"),
+    digest=bindparam("_digest"),
+    owner_topic_id=bindparam("_owner_topic_id"),
+    owner_partition=bindparam("_owner_partition"),
+    owner_offset=bindparam("_owner_offset"),
+    verdict=bindparam("_verdict"),
+    log_time=bindparam("_time"),
+    source=bindparam("_source"),
+)
+_COME_TO = select(func.min(frontiers.c.log_time)).where(*_ours(frontiers)).scalar_subquery()
+# Rows that somebody else is pruning are left to him: waiting for them could deadlock.
+_PRUNE = delete(inbox_keys).where(
+    tuple_(*_KEY_COLUMNS).in_(
+        select(*_KEY_COLUMNS)
+        .where(*_ours(inbox_keys), inbox_keys.c.log_time < _COME_TO - bindparam("_window"))
+        .order_by(inbox_keys.c.log_time)
+        .limit(PRUNED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+)
