@@ -14,12 +14,12 @@ from sqlalchemy import Engine, text
 
 from eos.db import create, engine_of
 from eos.devstack.waiting import wait_until
-from tests.fault.rows import LONG
+from tests.fault.rows import rows
 from tests.integration.cluster import SECONDS, Cluster, Input
 
 ROOT = Path(__file__).parents[2]
 ACCOUNTS, EACH, PARTITIONS = 5, 1000, 2
-KILLS = 100 if LONG else 20
+KILLS = rows(range(20), range(100))
 STEPS_OF_A_RECORD = 11
 NEVER = 0
 
@@ -111,7 +111,7 @@ def finish(worker: "subprocess.Popen[str]") -> str:
 @pytest.mark.timeout(900)
 def test_money_is_conserved_over_kills_before_and_after_every_step(bank: Bank) -> None:
     choice = random.Random(7)
-    for kill in range(KILLS):
+    for kill in KILLS:
         bank.send(6)
         # Every step of the first two records in turn, then any.
         at = kill + 1 if kill < 2 * STEPS_OF_A_RECORD else choice.randrange(1, 60)

@@ -10,6 +10,7 @@ from eos.core.errors import AbortableError, ConfigError, EosError, FatalError
 from eos.core.ports import Partition
 from eos.core.record import Position, Record
 from eos.core.settings import KeyOf, duration
+from eos.doors.inbox.reading import as_record
 from eos.doors.inbox.trail import Trail
 
 PRUNE_EVERY = 500
@@ -172,8 +173,6 @@ class Inbox:
                 "consumer.subscribe(…, on_assign=inbox.seek), or call inbox.seek(consumer)",
                 cause="seek",
             )
-        if not isinstance(read.offset, int) or read.offset < 0:
-            raise ConfigError([f"{record!r} has no offset: settle() takes what a consumer gave"])
         read.topic_id = self._rows.ids[read.topic]
         trail.log_time = max(trail.log_time, min(max(read.timestamp, 0) // 1000, int(time.time())))
         attached = self._attached(db)
@@ -225,7 +224,7 @@ class Inbox:
             trail.log_time,
             _text(record.header("ce_source") or record.header("source")),
         )
-        self._prune(db)
+        self._prune(db, record.topic_id)
         found = self._frontiers.own(db, entry)
         if found is None or found[0] == entry.position:
             return True
@@ -238,10 +237,10 @@ class Inbox:
             raise ConflictError(entry.position, owner)
         return True
 
-    def _prune(self, db: Any) -> None:
+    def _prune(self, db: Any, topic_id: str) -> None:
         self._until_prune -= 1
         if self._until_prune <= 0:
-            more = self._frontiers.prune(db, self._window)
+            more = self._frontiers.prune(db, topic_id, self._window)
             self._until_prune = PRUNE_EVERY // 10 if more else PRUNE_EVERY
 
 
@@ -269,29 +268,6 @@ def _checked(frontier: int | None, record: Record, trail: Trail) -> int:
             cause="transaction",
         )
     return frontier
-
-
-def as_record(given: Any) -> Record:
-    """Give what is read of a message, or of anything like one."""
-    if isinstance(given, Record):
-        return given
-
-    def read(name: str, default: Any = None) -> Any:
-        found = getattr(given, name, default)
-        return found() if callable(found) else found
-
-    stamp = read("timestamp", 0)
-    milliseconds = stamp[1] if isinstance(stamp, tuple) else stamp
-    return Record(
-        read("topic"),
-        "",
-        read("partition"),
-        read("offset"),
-        read("key"),
-        read("value"),
-        read("headers") or [],
-        milliseconds if isinstance(milliseconds, int) else 0,
-    )
 
 
 def _text(source: bytes | None) -> str | None:

@@ -125,13 +125,13 @@ class Frontiers:
         }
         db.run(_NOTE, values)
 
-    def prune(self, db: Attached, window: int) -> int:
-        """Forget some keys that are older than every frontier's log time by the window.
+    def prune(self, db: Attached, topic_id: str, window: int) -> int:
+        """Forget some keys of a topic: those older by the window than all its frontiers.
 
         Returns:
             How many: less than `PRUNED_AT_ONCE` if there are no more.
         """
-        return db.run(_PRUNE, {**self._whose, "_window": window}).changed
+        return db.run(_PRUNE, {**self._whose, "_topic_id": topic_id, "_window": window}).changed
 
     def read(self, engine: Engine, topic: str) -> dict[Lane, int]:
         """Read all committed frontiers of a topic of this name, whatever id they are under."""
@@ -259,12 +259,20 @@ _NOTE = insert(suppressed).values(
     log_time=bindparam("_time"),
     source=bindparam("_source"),
 )
-_COME_TO = select(func.min(frontiers.c.log_time)).where(*_ours(frontiers)).scalar_subquery()
+_COME_TO = (
+    select(func.min(frontiers.c.log_time))
+    .where(*_ours(frontiers), frontiers.c.topic_id == bindparam("_topic_id"))
+    .scalar_subquery()
+)
 # Rows that somebody else is pruning are left to him: waiting for them could deadlock.
 _PRUNE = delete(inbox_keys).where(
     tuple_(*_KEY_COLUMNS).in_(
         select(*_KEY_COLUMNS)
-        .where(*_ours(inbox_keys), inbox_keys.c.log_time < _COME_TO - bindparam("_window"))
+        .where(
+            *_ours(inbox_keys),
+            inbox_keys.c.topic_id == bindparam("_topic_id"),
+            inbox_keys.c.log_time < _COME_TO - bindparam("_window"),
+        )
         .order_by(inbox_keys.c.log_time)
         .limit(PRUNED_AT_ONCE)
         .with_for_update(skip_locked=True)

@@ -95,7 +95,7 @@ inbox_keys = Table(
     Column("record_offset", BigInteger, nullable=False),
     Column("fingerprint", BigInteger, nullable=False),
     Column("log_time", BigInteger, nullable=False),
-    Index("eos_inbox_keys_time", "namespace", "consumer_group", "log_time"),
+    Index("eos_inbox_keys_time", "namespace", "consumer_group", "topic_id", "log_time"),
 )
 """Which position owns an idempotency key, where effects are in this same database."""
 
