@@ -52,11 +52,12 @@ class RedisRig:
 
 class SqlRig:
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self.engine = create_engine(make_url(url).set(drivername=driver(url)))
 
     def ledger(self, *, window: int, generation: int) -> Ledger:
-        return SqlLedger(self._url, window=window, generation=generation)
+        self._ledger = SqlLedger(self.url, window=window, generation=generation)
+        return self._ledger
 
     def lose(self) -> None:
         # Not by TRUNCATE, after which the table would lie in another file.
@@ -70,7 +71,8 @@ class SqlRig:
         with self.engine.begin() as connection:
             kept = [dict(row) for row in connection.execute(select(shards)).mappings()]
             connection.execute(text("TRUNCATE eos_ledger_shards"))
-            connection.execute(insert(shards), kept)
+            if kept:
+                connection.execute(insert(shards), kept)
 
 
 class SqliteRig(SqlRig):
@@ -79,13 +81,11 @@ class SqliteRig(SqlRig):
         self._file = file
 
     def restart(self) -> None:
-        # A copy takes the place of the file.
-        with self.engine.begin() as connection:
-            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        # A copy takes the place of the file, while nobody has it open: whoever closes the old one
+        # later would delete the WAL of the new one.
+        self._ledger.close()
         self.engine.dispose()
         shutil.copy(self._file, self._file.with_suffix(".copy"))
-        for suffix in ("-wal", "-shm"):
-            Path(f"{self._file}{suffix}").unlink(missing_ok=True)
         self._file.with_suffix(".copy").replace(self._file)
 
 

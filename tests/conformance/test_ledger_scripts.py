@@ -1,15 +1,18 @@
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from eos.stores.redis import scripts
+from eos.testing.ledger_suite import Rig
 from tests.conformance import mutants, mutants_plain
 from tests.conformance.differential import compare, histories
 from tests.conformance.history import Call
 from tests.conformance.mutants import Mutant, crowded, wound
+from tests.conformance.rigs import RedisRig, SqliteRig, SqlRig
 
 # From which seed the hunt is short, for the wounds that are found late from seed 1 on.
 SHORT_FROM = {
@@ -35,12 +38,12 @@ lenient = settings(
 )
 
 
-def property_on(redis_url: str, number: int, examples: int, **more: object) -> Callable[[], None]:
+def property_on(rig: Rig, number: int, examples: int, **more: object) -> Callable[[], None]:
     @seed(number)
     @settings(lenient, max_examples=examples, **more)  # type: ignore[arg-type]
     @given(history=histories)
     def alike(history: list[Call]) -> None:
-        compare(history, redis_url)
+        compare(history, rig)
 
     return alike
 
@@ -53,7 +56,17 @@ def crowd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_scripts_answer_as_the_rules_do(redis_url: str) -> None:
     print(f"EOS_SEED={SEED}")  # noqa: T201 - for who reads a failure
-    property_on(redis_url, SEED, 150)()
+    property_on(RedisRig(redis_url), SEED, 150)()
+
+
+def test_sqlite_answers_as_the_rules_do(tmp_path: Path) -> None:
+    print(f"EOS_SEED={SEED}")  # noqa: T201 - for who reads a failure
+    property_on(SqliteRig(tmp_path / "ledger.db"), SEED, 100)()
+
+
+def test_postgresql_answers_as_the_rules_do(ledger_url: str) -> None:
+    print(f"EOS_SEED={SEED}")  # noqa: T201 - for who reads a failure
+    property_on(SqlRig(ledger_url), SEED, 100)()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +77,6 @@ def test_the_comparison_notices(
 ) -> None:
     monkeypatch.setattr(scripts, mutant.script, wound(mutant))
     first, once = SHORT_FROM.get(mutant.claim, 1), {"report_multiple_bugs": False}
-    hunt = property_on(redis_url, first, 800, phases=[Phase.generate], **once)
+    hunt = property_on(RedisRig(redis_url), first, 800, phases=[Phase.generate], **once)
     with pytest.raises(AssertionError):
         hunt()
