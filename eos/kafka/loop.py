@@ -148,6 +148,8 @@ class LoopReader(KafkaReader):
                         messages += self._consumer.consume(limit - 1, 0)
             self._vigil.passed()
             self._errors, errors = [], self._errors
+        if any(map(Message.error, messages)):
+            return [*errors, *self._started(messages)]
         return errors + messages
 
     def seek(self, partition: Partition, offset: int) -> None:

@@ -96,11 +96,52 @@ class KafkaReader:
             if self._errors:
                 messages, self._errors = self._errors + messages, []
         if any(message.error() for message in messages):
-            for message in messages:
+            told = self._started(messages)
+            for message in told:
                 if (error := message.error()) and error.code() not in _PASSING:
                     raise self._failed(message.topic(), message.partition(), error)
-            return [message for message in messages if not message.error()]
+            return [message for message in told if not message.error()]
         return messages
+
+    def _started(self, messages: Sequence[Message]) -> list[Message]:
+        """Start partitions anew that the client gave up before they were sought.
+
+        It may fetch between an assignment and our pause, from an offset that is none of the
+        group's. If what stood there was removed, it stops the partition, and can seek no more.
+
+        Returns:
+            The other messages.
+        """
+        reset = KafkaError._AUTO_OFFSET_RESET
+        given_up = [
+            message
+            for message in messages
+            if (error := message.error())
+            and error.code() == reset
+            and (message.topic(), message.partition()) not in self._flowing
+        ]
+        if given_up:
+            with self._lock, translating("start partitions anew"):
+                self._start_anew([(m.topic(), m.partition()) for m in given_up])
+        return [message for message in messages if message not in given_up]
+
+    def _start_anew(self, partitions: Sequence[Partition]) -> None:
+        if self._incremental:
+            anew = [self._at_low(partition) for partition in partitions]
+            self._consumer.incremental_unassign(anew)
+            self._consumer.incremental_assign(anew)
+        else:  # an eager protocol lets nothing be changed but the whole
+            flowing = self._consumer.position(topic_partitions(self._flowing))
+            closed = self._assigned.keys() - self._flowing
+            anew = [*flowing, *(self._at_low(partition) for partition in closed)]
+            self._consumer.assign(anew)
+            self._flowing = set()
+            self._assignments += 1  # the line shall go back to where it was
+        self._consumer.pause(anew)
+
+    def _at_low(self, partition: Partition) -> TopicPartition:
+        low, _ = self._consumer.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)
+        return TopicPartition(*partition, low)
 
     def _failed(self, topic: str | None, partition: int | None, error: KafkaError) -> Exception:
         if is_place_taken(error):
