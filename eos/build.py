@@ -15,7 +15,7 @@ from eos.consume.opening import Opening
 from eos.core.errors import EosError
 from eos.core.events import Emit
 from eos.core.keys import standard
-from eos.core.ports import Clock, Ledger, Partition, Ports
+from eos.core.ports import NO_INBOXES, Clock, Inbox, Ledger, Partition, Ports, Publish
 from eos.core.record import Shard
 from eos.core.settings import Settings, duration
 from eos.handle import Handle, Step
@@ -36,9 +36,11 @@ from eos.operate.window import Window
 from eos.retry import Backoff
 from eos.settle import Settle
 from eos.settle.beside import Beside
+from eos.settle.inbox import Inboxes
 from eos.settle.plain import Plain
 from eos.stores.memory.ledger import MemoryLedger
 from eos.stores.redis.ledger import RedisLedger
+from eos.stores.sql.inbox import SqlInbox
 from eos.stores.sql.ledger import SqlLedger
 
 TRANSACTION_BATCHES = 20
@@ -59,6 +61,8 @@ def adapters(settings: Settings, slot: int, emit: Emit) -> Ports:
         transactions=KafkaTransactions(
             config.producer(settings, settings.transactional_id(slot)), emit
         ),
+        publish=KafkaLetters(config.idempotent(settings)),
+        inbox=SqlInbox,
     )
 
 
@@ -96,6 +100,9 @@ def line(
         clock: Tells the time.
         executor: Where transactions end; None: in a thread beside the line.
     """
+    inboxes = {step.source: ports.inbox(step.into) for step in steps if step.into is not None}
+    for inbox in inboxes.values():
+        inbox.check()
     ports = replace(ports, ledger=when_away(settings.ledger_down, ports.ledger, clock))
     parts = _parts(
         settings,
@@ -104,7 +111,8 @@ def line(
         clock,
         sources=[step.source for step in steps],
         targets=[step.to for step in steps if step.to is not None],
-        plain=[step.source for step in steps if step.to is None],
+        plain=[step.source for step in steps if step.plain],
+        inboxes=inboxes,
     )
     handle = Handle(
         steps=steps,
@@ -114,6 +122,7 @@ def line(
         hold=parts.consume.hold,
         emit=emit,
         holds=parts.consume.holds,
+        inboxes=inboxes,
     )
     settle = _settle(settings, ports, parts, emit, clock, executor)
     parts.consume.revoking = settle.give_back
@@ -140,6 +149,7 @@ def _parts(
     sources: Sequence[str],
     targets: Sequence[str],
     plain: Container[str],
+    inboxes: Mapping[str, Inbox] = NO_INBOXES,
     interval: float | None = None,
     start: Callable[[Partition], int | None] = lambda _: None,
 ) -> _Parts:
@@ -161,6 +171,7 @@ def _parts(
         shard=shard,
         plain=plain,
         start=start,
+        inboxes=inboxes,
     )
     consume = Consume(
         reader=ports.reader,
@@ -181,6 +192,7 @@ def _parts(
         shard=shard,
         identify=identify,
         plain=plain,
+        inboxes=inboxes,
         window=settings.window_seconds,
         stay=consume.stay,
         emit=emit,
@@ -212,6 +224,7 @@ def _settle(
     return Settle(
         transactions=ports.transactions,
         plain=parts.plain,
+        inboxes=Inboxes(claim=parts.claim, plain=parts.plain, publish=ports.publish),
         consume=parts.consume,
         claim=parts.claim,
         executor=executor or Beside(),
@@ -250,7 +263,7 @@ class Loop:
     claim: Claim
     plain: Plain
     settle: Settle | None
-    publish: KafkaLetters
+    publish: Publish
     letters: DeadLetters
     window: Window
     ledger: Ledger
@@ -295,6 +308,8 @@ def loop(
         log=lambda: KafkaLog(reading, topics),
         ledger=when_away(settings.ledger_down, ledger(settings), clock),
         transactions=KafkaTransactions(publishing, tell),
+        publish=KafkaLetters(config.idempotent(settings)),
+        inbox=SqlInbox,
     )
     parts = _parts(
         settings,
@@ -314,7 +329,7 @@ def loop(
         claim=parts.claim,
         plain=parts.plain,
         settle=_settle(settings, ports, parts, tell, clock, None) if producer else None,
-        publish=KafkaLetters(config.idempotent(settings)),
+        publish=ports.publish,
         letters=DeadLetters(settings.dead_letters, config.max_message_bytes(settings)),
         window=Window(ports.ledger, parts.consume, tell, clock),
         ledger=ports.ledger,

@@ -89,7 +89,7 @@ class Claim:
         if isinstance(answer, Refused):
             self._refused(topic, slices, answer)
         else:
-            if not slices[0].lane.plain:
+            if not (slices[0].lane.plain or slices[0].lane.inbox):
                 self._check_seal(topic, shard, answer.seal)
             self._sort(topic, slices, batch, answer)
 

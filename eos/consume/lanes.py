@@ -34,6 +34,7 @@ class Lane:
             the last of them. A rewind goes back to here, not to the frontier.
         jumped: Whether the user skipped records, and nothing behind them was handed out yet.
         plain: Whether the effects of its records lie outside of Kafka.
+        inbox: Whether its frontier is a row beside the effects, in a database.
         begun: Plain tier: below it, a record may have begun before.
         marked: Plain tier: the highest such mark that the ledger is known to hold.
         seal: The seal of the latest claim; marks under another one are not ours.
@@ -55,6 +56,7 @@ class Lane:
     handed: int = 0
     jumped: bool = False
     plain: bool = False
+    inbox: bool = False
     begun: int = 0
     marked: int = 0
     seal: str = ""

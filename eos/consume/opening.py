@@ -4,9 +4,19 @@ import time
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
 from eos.consume.lanes import Lane
-from eos.core.errors import AbortableError, RetriableError
+from eos.core.errors import AbortableError, FatalError, RetriableError
 from eos.core.frontier import Frontier
-from eos.core.ports import Clock, Ledger, Mark, Partition, Reader, Taken, Topics
+from eos.core.ports import (
+    NO_INBOXES,
+    Clock,
+    Inbox,
+    Ledger,
+    Mark,
+    Partition,
+    Reader,
+    Taken,
+    Topics,
+)
 from eos.core.record import Shard
 
 
@@ -21,6 +31,7 @@ class Opening:
         plain: Those of the topics whose effects lie outside of Kafka: there the ledger knows
             the frontier, and Kafka's committed offset follows it.
         start: Tells where the user wants a partition read from that was just assigned.
+        inboxes: The databases of those topics whose frontiers are rows beside the effects.
 
     Attributes:
         before: Lanes that are to be opened anew; what this process knows of them still counts.
@@ -37,6 +48,7 @@ class Opening:
         shard: Callable[[str], Shard],
         plain: Container[str],
         start: Callable[[Partition], int | None] = lambda _: None,
+        inboxes: Mapping[str, Inbox] = NO_INBOXES,
     ) -> None:
         self._reader = reader
         self._topics = topics
@@ -44,6 +56,7 @@ class Opening:
         self._shard = shard
         self._plain = plain
         self._start = start
+        self._inboxes = inboxes
         self._shards: dict[str, Shard] = {}
         self._partition_counts: dict[str, int] = {}
         self._fresh: set[Partition] = set()
@@ -83,9 +96,12 @@ class Opening:
             topic_id, self._partition_counts[topic] = self._topics.describe(topic)
             shard = self._shards[topic] = self._shard(topic_id)
             numbers = [number for name, number in frontiers if name == topic]
+            found = {number: frontiers[topic, number] for number in numbers}
+            if topic in self._inboxes:
+                found = self._rows(topic, shard, found)
             for number, taken in self._ledger.take(shard, numbers).items():
                 place = (topic, number)
-                lane = self._lane(place, shard, taken, frontiers[place], assigned[place])
+                lane = self._lane(place, shard, taken, found[number], assigned[place])
                 number_told, told = self.told.pop(place, (0, 0))
                 if number_told == lane.assignment and told < lane.frontier:
                     self.announce(lane, told)
@@ -163,6 +179,34 @@ class Opening:
         """Give a topic's shard and how many partitions the topic has."""
         return self._shards[topic], self._partition_counts[topic]
 
+    def _rows(
+        self, topic: str, shard: Shard, committed: Mapping[int, Frontier]
+    ) -> dict[int, Frontier]:
+        """Give the frontiers that a database holds; where there is none yet, Kafka's begins it.
+
+        Raises:
+            FatalError: One is older than Kafka's, which follows it: the database was restored.
+        """
+        inbox = self._inboxes[topic]
+        rows = inbox.frontiers(shard, committed)
+        if new := {number: found for number, found in committed.items() if number not in rows}:
+            inbox.create(shard, topic, new)
+            rows = inbox.frontiers(shard, committed)
+        for number, row in rows.items():
+            kafka = committed[number]
+            if kafka.ours and row.offset < kafka.offset:
+                raise FatalError(
+                    f"{topic}[{number}]: the frontier in the database is {row.offset}, and the "
+                    f"group's offset, which follows it, is {kafka.offset} already: was an older "
+                    "backup restored? To handle those records again, set the group's offset back "
+                    f"with `kafka-consumer-groups.sh --reset-offsets --to-offset {row.offset} "
+                    f"--topic {topic}:{number}`, then start again"
+                )
+        return {
+            number: row._replace(ours=committed[number].ours, note=committed[number].note)
+            for number, row in rows.items()
+        }
+
     def _catch_up(self, lanes: Sequence[Lane], committed: Mapping[Partition, Frontier]) -> None:
         """Let Kafka's offsets follow where the ledger has settled more: its owner died between."""
         behind = {
@@ -211,6 +255,7 @@ class Opening:
             due=due,
             handed=handed,
             plain=plain,
+            inbox=partition[0] in self._inboxes,
             begun=begun,
             marked=taken.begun,
             seal=seal,

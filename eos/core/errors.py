@@ -41,7 +41,7 @@ class AbortableError(EosError):
     Attributes:
         cause: A word from a closed set, for the metrics: `rebalance`, `ledger_closed`,
             `ledger_gap`, `ledger_resealed`, `ledger_fenced`, `ledger_mark`, `transaction`,
-            `unknown_outcome`.
+            `unknown_outcome`, `inbox_fenced`, `database`.
             In a loop of the user's: `pause`, `seek`. What a `RetriableError` ends is counted as
             `server_away`.
     """

@@ -79,13 +79,15 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Plain tier: frontiers were moved on.
+    """Plain and inbox tier: frontiers were moved on.
 
     Attributes:
         tallies: The input records that settled, the suppressed ones included.
+        letters: Those of them that became dead letters.
     """
 
     tallies: Sequence[Tally]
+    letters: Sequence[DeadLettered] = ()
 
 
 @dataclass(frozen=True, slots=True)

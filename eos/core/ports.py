@@ -5,8 +5,10 @@ is a `RetriableError`; everything that is a normal answer is a value.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from eos.core.frontier import Frontier
 from eos.core.record import Headers, Message, Shard
@@ -401,6 +403,74 @@ class Transactions(Protocol):
         """Give the producer up."""
 
 
+# --- databases ----------------------------------------------------------------------------
+
+
+class Effects(Protocol):
+    """One transaction of a database: effects, and the frontiers that go with them.
+
+    Every method raises `RetriableError` if the transaction cannot go on (a server is away, a
+    deadlock, a serialization failure), and `FatalError` if trying again cannot help.
+    """
+
+    db: Any
+    """What handlers are given."""
+
+    def lock(self, shard: Shard, partition: int, start: int) -> bool:
+        """Keep others from moving a frontier until the end; False if it is not at `start`."""
+
+    def advance(self, shard: Shard, partition: int, start: int, frontier: Frontier) -> bool:
+        """Move a frontier on.
+
+        Returns:
+            False, with nothing written, if it is not at `start`: somebody else moved it.
+        """
+
+    def savepoint(self) -> AbstractContextManager[object]:
+        """Undo what is done inside, and that alone, if it raises."""
+
+    def check(self) -> None:
+        """See that the transaction is still the one that was begun.
+
+        Raises:
+            FatalError: The handler committed, or rolled back, by itself.
+        """
+
+    def commit(self) -> None:
+        """Commit. After a `RetriableError` nobody knows whether it took place: the rows do."""
+
+    def rollback(self) -> None:
+        """Give it up; never raises."""
+
+
+class Inbox(Protocol):
+    """Frontiers in a database, beside the effects: rows, and not Kafka's offsets, are the truth."""
+
+    def check(self) -> None:
+        """See that the tables are there.
+
+        Raises:
+            ConfigError: They are not, or are of another version.
+        """
+
+    def frontiers(self, shard: Shard, partitions: Collection[int]) -> dict[int, Frontier]:
+        """Read rows, waiting for transactions that are changing them; those there are."""
+
+    def create(self, shard: Shard, topic: str, starts: Mapping[int, Frontier]) -> None:
+        """Make rows that are not there yet, and leave the others as they are."""
+
+    def begin(self) -> Effects:
+        """Begin a transaction."""
+
+
+NO_INBOXES: Mapping[str, Inbox] = MappingProxyType({})
+
+
+Publish = Callable[[str, bytes | None, bytes | None, Headers], None]
+"""Publishes a message outside of any transaction: topic, value, key, headers. Returns when the
+brokers have it; raises `RetriableError` if nobody knows whether they do."""
+
+
 @dataclass(slots=True)
 class Ports:
     """The adapters of one worker."""
@@ -410,3 +480,5 @@ class Ports:
     log: Callable[[], Log]
     ledger: Ledger
     transactions: Transactions
+    publish: Publish
+    inbox: Callable[[Any], Inbox]

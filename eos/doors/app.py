@@ -72,6 +72,7 @@ class App:
         encode: Encode | None = None,
         retry_on: Sequence[type[Exception]] | None = None,
         fatal: Sequence[type[Exception]] = (),
+        into: Any = None,
     ) -> Callable[[F], F]:
         """Register a handler for a topic.
 
@@ -79,6 +80,11 @@ class App:
         or None (with `batch`, one such result per record). With `to`, what it sends and the
         record's offset are settled in one Kafka transaction. Without `to`, its effect lies
         elsewhere, and is not exactly-once: see `in_doubt` in `eos.Settings`.
+
+        With `into`, the handler is called inside a transaction of that database, with the record
+        (or the list) and the connection: `(record, db)`. It writes to `db`, does not commit, and
+        returns nothing. Its statements and the record's frontier are committed together, once for
+        each batch that is read: exactly once, whatever becomes of Kafka's offsets.
 
         What the handler raises decides what happens next. `eos.RetriableError`: what it needs is
         away, so it is tried again for as long as it takes, and no try is counted.
@@ -102,6 +108,8 @@ class App:
                 here says that a handler which raises it has had no effect yet.
             fatal: Exceptions that stop the worker, as `eos.FatalError` does: the record is handled
                 again by the next one.
+            into: A database: an engine of SQLAlchemy, or its URL (PostgreSQL or SQLite), with the
+                tables that `eos db create` makes.
 
         Raises:
             ConfigError: If the topic has a step already, or something is of the wrong kind.
@@ -111,6 +119,8 @@ class App:
             *_no_exceptions("retry_on", retry_on or ()),
             *_no_exceptions("fatal", fatal),
         ]
+        if into is not None and (to is not None or encode is not None):
+            faults.append("into= writes to a database and sends nothing: leave to= and encode= out")
         if faults:
             raise ConfigError([f"step for {source!r}: {fault}" for fault in faults])
 
@@ -128,6 +138,7 @@ class App:
                     fatal=(FatalError, *fatal),
                     decode=decode,
                     encode=encode,
+                    into=into,
                 )
             )
             return handler

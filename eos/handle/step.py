@@ -1,38 +1,20 @@
 """Calls the user's handler, outside of any transaction, and collects what is to be sent."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from eos.consume.lanes import Lane, Slice
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import DeadLettered, Emit, GivenAway, Retried
-from eos.core.ports import Ledger, Mark
+from eos.core.ports import NO_INBOXES, Inbox, Ledger, Mark
 from eos.core.record import Record
 from eos.core.settings import Reconcile, Settings
+from eos.handle.handled import Given, Handled
+from eos.handle.inside import Inside
 from eos.handle.letters import DeadLetters, Output, in_short
 from eos.handle.outputs import Outputs
 from eos.handle.steps import Step
 from eos.handle.tries import Hold, Tries
-
-Given = tuple[Record, bytes | None]
-"""A record as the handler gets it, and the payload that it came with."""
-
-
-@dataclass(slots=True)
-class Handled:
-    """A slice that went through the handler: what it wants published, in order.
-
-    Attributes:
-        slice: The slice, cut short where a record is to be tried again.
-        outputs: What is to be published, dead letters included.
-        letters: The dead letters among the outputs.
-        undecodable: Records that the handler was not given, and why.
-    """
-
-    slice: Slice
-    outputs: list[Output] = field(default_factory=list)
-    letters: list[DeadLettered] = field(default_factory=list)
-    undecodable: list[tuple[Record, Exception]] = field(default_factory=list)
 
 
 class Handle:
@@ -55,6 +37,7 @@ class Handle:
         hold: Reads a lane again from an offset, after so many failed tries and so many seconds.
         emit: Told of retries.
         holds: Tells whether a lane is still ours: the group may take it while a handler is busy.
+        inboxes: The databases of those topics whose effects go into one.
     """
 
     def __init__(
@@ -67,6 +50,7 @@ class Handle:
         hold: Hold,
         emit: Emit,
         holds: Callable[[Lane], bool] = lambda _: True,
+        inboxes: Mapping[str, Inbox] = NO_INBOXES,
     ) -> None:
         self._holds = holds
         self._steps = {step.source: step for step in steps}
@@ -76,6 +60,7 @@ class Handle:
         self._reconcile = settings.reconcile if settings.in_doubt == "reconcile" else None
         self._ledger = ledger
         self._emit = emit
+        self._inside = Inside(inboxes, self._tries, self, holds)
 
     def __call__(self, batch: list[Slice]) -> list[Handled]:
         """Handle what is left in each slice.
@@ -85,25 +70,38 @@ class Handle:
             RetriableError: Plain tier: the ledger is away.
             Exception: One that the step calls fatal.
         """
-        return [self._handle(slice_) for slice_ in batch]
+        handled = [self._handle(slice_) for slice_ in batch if not slice_.lane.inbox]
+        inside = groupby(sorted((s for s in batch if s.lane.inbox), key=_topic), _topic)
+        try:
+            for topic, slices in inside:
+                handled += self._inside(self._steps[topic], list(slices))
+        except BaseException:
+            for each in handled:
+                if each.effects is not None:
+                    each.effects.rollback()
+            raise
+        return handled
 
     def _handle(self, slice_: Slice) -> Handled:
         step = self._steps[slice_.lane.partition[0]]
         handled = Handled(slice_)
-        decoded = self._decoded(step, handled)
+        decoded = self.decoded(step, handled)
         if step.batch:
             self._handle_batch(step, handled, list(decoded))
         else:
             self._handle_each(step, handled, self._reconciled(step, handled, decoded))
-        # Last: what was cut off is read, and rejected, again.
+        self.finish(handled)
+        return handled
+
+    def finish(self, handled: Handled) -> None:
+        """Make dead letters of what the handler was not given: last, for some may be cut off."""
         for record, error in handled.undecodable:
             if record.offset < handled.slice.end:
                 self._reject(handled, record, "undecodable", error)
         for record, reason in handled.slice.rejected:
             self._reject(handled, record, reason)
-        return handled
 
-    def _decoded(self, step: Step, handled: Handled) -> Iterator[Given]:
+    def decoded(self, step: Step, handled: Handled) -> Iterator[Given]:
         """Give what the handler gets. There is nothing to decode in a tombstone."""
         decode = step.decode
         for record in handled.slice.records:
@@ -140,7 +138,7 @@ class Handle:
         except Exception as error:  # noqa: BLE001 the user's code may raise anything
             if self._tries.once(lane) and not self._tries.had_no_effect(step, error):
                 for record, raw in batch:
-                    self._fail(handled, record, raw, "handler_failed", error)
+                    self.fail(handled, record, raw, "handler_failed", error)
                 return
             self._emit(Retried(step.source, records[0].attempt, in_short(error)))
             for record in records:
@@ -181,7 +179,7 @@ class Handle:
         lane, first = handled.slice.lane, handled.slice.start
         for record, raw in records:
             if record.offset > first and not self._holds(lane):
-                self._leave(handled, record)
+                self.leave(handled, record)
                 return
             self._begin(handled.slice, record)
             try:
@@ -197,9 +195,9 @@ class Handle:
                 if not reason:
                     handled.slice = self._tries.again(handled.slice, record, error)
                     return
-                self._fail(handled, record, raw, reason, error)
+                self.fail(handled, record, raw, reason, error)
 
-    def _leave(self, handled: Handled, record: Record) -> None:
+    def leave(self, handled: Handled, record: Record) -> None:
         """Handle no more of a lane that the vigil gave away: its new owner does.
 
         What was handled of it goes the usual way, and is settled or refused; so do other lanes.
@@ -224,7 +222,7 @@ class Handle:
                 raise AbortableError("the ledger was re-sealed, or we were replaced", "ledger_mark")
         lane.begun = max(lane.begun, mark.offset)
 
-    def _fail(
+    def fail(
         self, handled: Handled, record: Record, raw: bytes | None, reason: str, error: Exception
     ) -> None:
         """Make a dead letter of a record that was handled in vain, as it came."""
@@ -242,3 +240,7 @@ class Handle:
     def _letter(handled: Handled, letter: Output, record: Record, reason: str) -> None:
         handled.letters.append(DeadLettered(record.topic, reason, str(record.position)))
         handled.outputs.append(letter)
+
+
+def _topic(slice_: Slice) -> str:
+    return slice_.lane.partition[0]

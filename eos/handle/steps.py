@@ -20,7 +20,7 @@ class Step:
     Attributes:
         source: The topic to read.
         to: Where a `Send` without a topic goes; None if the handler always names one.
-        handler: Takes a record, or with `batch` a list of records.
+        handler: Takes a record, or with `batch` a list of records; with `into`, a connection, too.
         batch: Whether the handler takes lists and returns one result per record.
         name: Part of the ids of what it sends: renaming the function changes them.
         retry_on: Exceptions that are worth another try; others make a dead letter at once. None:
@@ -29,14 +29,21 @@ class Step:
         fatal: Exceptions that stop the worker.
         decode: Turns payloads into values; None leaves bytes.
         encode: Turns values into payloads; None takes bytes and str.
+        into: The database that the effects go into: an engine of SQLAlchemy; None: no database.
     """
 
     source: str
     to: str | None
-    handler: Callable[[Any], Any]
+    handler: Callable[..., Any]
     batch: bool
     name: str
     retry_on: tuple[type[Exception], ...] | None = None
     fatal: tuple[type[Exception], ...] = (FatalError,)
     decode: Decode | None = None
     encode: Encode | None = None
+    into: Any = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether its effects lie where neither Kafka nor a database of ours settles them."""
+        return self.to is None and self.into is None

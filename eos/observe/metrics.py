@@ -12,6 +12,7 @@ from eos.core.events import (
     Claimed,
     Committed,
     Committing,
+    DeadLettered,
     Event,
     GivenAway,
     Lived,
@@ -39,6 +40,8 @@ _ABORT_CAUSES = (
     "ledger_resealed",
     "ledger_fenced",
     "ledger_mark",
+    "inbox_fenced",
+    "database",
     "pause",
     "seek",
     "transaction",
@@ -86,7 +89,7 @@ class Metrics:
             case Committed():
                 self._committed(event)
             case Settled():
-                self._settled(event.tallies)
+                self._settled(event.tallies, event.letters)
             case Aborted():
                 self._aborted(event)
             case _:
@@ -133,12 +136,12 @@ class Metrics:
         self._tell("eos_outputs_total", event.outputs)
         self._tell("eos_transaction_duration_seconds", event.seconds)
         self._tell("eos_transaction_records", _records(event.tallies))
-        for letter in event.letters:
-            self._tell("eos_dead_letters_total", 1, letter.topic, _word(letter.reason))
-        self._settled(event.tallies)
+        self._settled(event.tallies, event.letters)
         self._tell(COMMITTING, 0)
 
-    def _settled(self, tallies: Sequence[Tally]) -> None:
+    def _settled(self, tallies: Sequence[Tally], letters: Sequence[DeadLettered]) -> None:
+        for letter in letters:
+            self._tell("eos_dead_letters_total", 1, letter.topic, _word(letter.reason))
         for topic, verdicts, same_partition in tallies:
             for verdict, count in verdicts.items():
                 self._tell("eos_records_settled_total", count, topic, verdict.value)

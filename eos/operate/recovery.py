@@ -15,7 +15,7 @@ from eos.consume.lanes import record_of
 from eos.core.errors import RetriableError
 from eos.core.events import Emit, Recovered
 from eos.core.frontier import Frontier
-from eos.core.ports import Assertion, Ledger, Log, Recovery, Topics
+from eos.core.ports import Assertion, Inbox, Ledger, Log, Recovery, Topics
 from eos.core.record import Message, Shard
 from eos.core.rules import reread
 
@@ -32,6 +32,7 @@ class Recover:
         shard: Names the shard of a topic id.
         identify: Reads and digests idempotency keys.
         plain: The topics whose effects lie outside of Kafka.
+        inboxes: The databases of those topics whose frontiers are rows.
         window: How far back to read, seconds of log time.
         stay: Keeps this worker in its group meanwhile.
         emit: Told of what was done.
@@ -46,6 +47,7 @@ class Recover:
         shard: Callable[[str], Shard],
         identify: Identify,
         plain: Container[str],
+        inboxes: Mapping[str, Inbox],
         window: int,
         stay: Callable[[], None],
         emit: Emit,
@@ -56,6 +58,7 @@ class Recover:
         self._shard = shard
         self._identify = identify
         self._plain = plain
+        self._inboxes = inboxes
         self._window = window
         self._stay = stay
         self._emit = emit
@@ -98,6 +101,10 @@ class Recover:
         # that is under way may yet settle it.
         committed = log.frontiers(topic)
         frontiers = {p: found.offset for p, found in committed.items() if found is not None}
+        if topic in self._inboxes:
+            # Rows, and not Kafka's offsets. What locks them is waited for: it may yet commit.
+            rows = self._inboxes[topic].frontiers(shard, committed)
+            frontiers |= {partition: row.offset for partition, row in rows.items()}
         begun = {} if recovery.sealed else self._begun(topic, committed)
         starts = log.window_starts(topic, log.log_time(topic, frontiers) - self._window)
         records = 0

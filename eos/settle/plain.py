@@ -12,7 +12,7 @@ from contextlib import suppress
 from eos.consume import Consume
 from eos.consume.lanes import Lane, Slice
 from eos.core.errors import AbortableError, RetriableError
-from eos.core.events import Emit, Settled
+from eos.core.events import DeadLettered, Emit, Settled
 from eos.core.frontier import Frontier
 from eos.core.ports import Clock, Ledger, Mark, Partition
 from eos.core.record import Shard
@@ -47,12 +47,19 @@ class Plain:
         self._behind: dict[Partition, tuple[Lane, Frontier]] = {}
         self._due = 0.0
 
-    def settle(self, slices: Sequence[Slice], *, tell: bool = True) -> None:
+    def settle(
+        self,
+        slices: Sequence[Slice],
+        *,
+        tell: bool = True,
+        letters: Sequence[DeadLettered] = (),
+    ) -> None:
         """Settle what was handled; the lanes' frontiers are moved on.
 
         Args:
             slices: What was handled.
             tell: Tell the ledger now; otherwise the next claim does.
+            letters: The dead letters among it.
 
         A ledger that was lost meanwhile is no error: the effects took place. The next claim
         finds it closed, and tells it the frontiers.
@@ -69,7 +76,7 @@ class Plain:
             if not self._behind:
                 self._due = self._clock.monotonic() + self._interval
             self._behind[lane.partition] = (lane, Frontier(slice_.end, slice_.attempts))
-        self._emit(Settled([slice_.tally for slice_ in slices]))
+        self._emit(Settled([slice_.tally for slice_ in slices], letters))
 
     def tell(self, slices: Sequence[Slice]) -> None:
         """Tell the ledger what is settled.

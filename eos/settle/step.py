@@ -20,7 +20,8 @@ from eos.core.errors import AbortableError, HungError, RetriableError
 from eos.core.events import Aborted, Committed, Committing, Emit
 from eos.core.frontier import Frontier
 from eos.core.ports import Clock, Partition, Transactions
-from eos.handle.step import Handled
+from eos.handle.handled import Handled
+from eos.settle.inbox import Inboxes
 from eos.settle.plain import Plain
 
 PATIENCE_SECONDS = 60.0
@@ -69,6 +70,7 @@ class Settle:
     Args:
         transactions: The transactional producer; used by one transaction at a time.
         plain: Settles what needs no transaction.
+        inboxes: Settles what has its effect in a database.
         consume: Whose frontiers are moved on.
         claim: Sees that the seals of the claims still hold.
         executor: Where transactions are committed.
@@ -85,6 +87,7 @@ class Settle:
         *,
         transactions: Transactions,
         plain: Plain,
+        inboxes: Inboxes,
         consume: Consume,
         claim: Claim,
         executor: Executor,
@@ -97,6 +100,7 @@ class Settle:
         self._patience = patience
         self._transactions = transactions
         self._plain = plain
+        self._inboxes = inboxes
         self._consume = consume
         self._claim = claim
         self._executor = executor
@@ -125,6 +129,8 @@ class Settle:
             FencedError: Another process has this transactional id.
             HungError: The Kafka client does not come back: this process must be replaced.
         """
+        self._inboxes([each for each in handled if each.effects is not None])
+        handled = [each for each in handled if each.effects is None]
         if effects := [each.slice for each in handled if self._is_plain(each)]:
             self._plain.settle(effects)
         if outputs := [each for each in handled if not self._is_plain(each)]:

@@ -15,6 +15,7 @@ from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Event
 from eos.core.record import Record
 from eos.core.rules import Verdict
+from eos.handle.steps import Step
 from eos.stores.memory.ledger import MemoryLedger
 from eos.testing.clock import Clock
 from eos.testing.results import DeadLetter, Sent, contents
@@ -246,17 +247,17 @@ class Run:
         the ledger is not told, and they come in doubt.
 
         Raises:
-            ValueError: If the app has steps of both tiers: then say where, with `crash`.
+            ValueError: If the app has steps of several tiers: then say where, with `crash`.
         """
-        tiers = {step.to is None for step in self.stage.steps}
-        if len(tiers) != 1:
+        ends = {_end_of(step) for step in self.stage.steps}
+        if len(ends) != 1:
             raise ValueError("this app has steps of two tiers: ask for crash(before=…) instead")
 
         def abort() -> None:
             raise AbortableError("redelivery, asked for by the test", "transaction")
 
-        before = "ledger.settle" if tiers.pop() else "transactions.commit"
-        self.stage.wires.draw("the redelivery", abort, before=before, after=None, call=1)
+        wires = self.stage.wires
+        wires.draw("the redelivery", abort, before=ends.pop(), after=None, call=1)
 
     def restart(self) -> None:
         """Let the line work, and replace the worker, as a deployment does."""
@@ -307,3 +308,10 @@ def _payload(value: Any) -> bytes | None:
 
 def _bytes(value: bytes | str | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
+
+
+def _end_of(step: Step) -> str:
+    """Name the call that settles what a step handled."""
+    if step.into is not None:
+        return "effects.commit"
+    return "ledger.settle" if step.plain else "transactions.commit"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from eos.core.ports import Ledger, Log, Reader, Topics, Transactions
+from eos.core.ports import Effects, Inbox, Ledger, Log, Reader, Topics, Transactions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,6 +23,8 @@ _PORTS: dict[str, type] = {
     "reader": Reader,
     "topics": Topics,
     "log": Log,
+    "inbox": Inbox,
+    "effects": Effects,
 }
 
 

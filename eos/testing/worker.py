@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any, cast
 
 from eos.core.events import Event, Lived, Waiting
-from eos.core.ports import Ledger, Ports
+from eos.core.ports import Effects, Inbox, Ledger, Ports
 from eos.core.record import Message, Record
 from eos.core.settings import Settings
 from eos.handle import Step
@@ -45,6 +45,7 @@ class Worker:
     ) -> None:
         # Here, because it loads the servers' libraries: pytest loads our plugin whenever it runs.
         from eos.build import line  # noqa: PLC0415
+        from eos.stores.sql.inbox import SqlInbox  # noqa: PLC0415
 
         self._kafka = kafka
         self._transactional_id = settings.transactional_id(slot)
@@ -61,6 +62,8 @@ class Worker:
             log=lambda: wires.port("log", MemoryLog(kafka)),
             ledger=wires.port("ledger", witness),
             transactions=wires.port("transactions", transactions),
+            publish=kafka.publish,
+            inbox=lambda into: wires.port("inbox", cast("Inbox", _Inbox(SqlInbox(into), wires))),
         )
         watched = [replace(step, handler=self._watched(step)) for step in steps]
         self._line = line(settings, watched, ports, self._told, clock=clock, executor=Inline())
@@ -114,17 +117,31 @@ class Worker:
         self._notes.events.append(event)
         self._busy |= not isinstance(event, Waiting | Lived)
 
-    def _watched(self, step: Step) -> Callable[[Any], Any]:
+    def _watched(self, step: Step) -> Callable[..., Any]:
         """Note what the handler gets, before it gets it."""
         call = self._wires.around("", HANDLER, step.handler)
 
         @wraps(step.handler)
-        def watched(given: Any) -> Any:
+        def watched(given: Any, *db: Any) -> Any:
             records: list[Record] = given if step.batch else [given]
             self._notes.hand_out(records)
-            return call(given)
+            return call(given, *db)
 
         return watched
+
+
+class _Inbox:
+    """An inbox whose transactions are felt, too."""
+
+    def __init__(self, inbox: Inbox, wires: Wires) -> None:
+        self._inbox = inbox
+        self._wires = wires
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inbox, name)
+
+    def begin(self) -> Effects:
+        return self._wires.port("effects", self._inbox.begin())
 
 
 class _Reader(MemoryReader):

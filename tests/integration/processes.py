@@ -44,6 +44,7 @@ class Worker:
         diary: The file that its processes note in.
         slot: The slot.
         broken: How its ports are broken, see `broken.py`; default: not at all.
+        into: The URL of a database to write to, instead of a topic.
     """
 
     settings: dict[str, Any]
@@ -52,6 +53,7 @@ class Worker:
     diary: Path
     slot: int = 0
     broken: str = ""
+    into: str = ""
     process: subprocess.Popen[bytes] | None = None
     output: list[Path] = field(default_factory=list)
 
@@ -65,6 +67,7 @@ class Worker:
             "diary": str(self.diary),
             "faults": faults,
             "broken": self.broken,
+            "into": self.into,
         }
         self.output.append(self.diary.with_suffix(f".{len(self.output)}.out"))
         with self.output[-1].open("wb") as output:

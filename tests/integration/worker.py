@@ -13,13 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from sqlalchemy import text
+
 from eos import build
-from eos.core.events import Committed, Event
+from eos.core.events import Committed, Event, Settled
+from eos.core.ports import Ports
 from eos.core.record import Message, Record, Send
 from eos.core.settings import Settings
 from eos.handle import Step
 from eos.testing import faults
 from tests.integration.broken import break_
+
+INSERT = text("INSERT INTO effects (id, position) VALUES (:id, :position)")
 
 
 @dataclass
@@ -38,7 +43,7 @@ class Diary:
         os.write(self._file, f"{line}\n".encode())
 
     def event(self, event: Event) -> None:
-        if isinstance(event, Committed):
+        if isinstance(event, Committed | Settled):
             self.held -= sum(sum(tally.verdicts.values()) for tally in event.tallies)
         about = {each.name: getattr(event, each.name) for each in fields(event)}
         self.note(type(event).__name__, **about)
@@ -67,6 +72,40 @@ def echo(record: Record) -> Send:
     return Send(record.value, headers={"position": str(record.position)})
 
 
+def insert(record: Record, db: Any) -> None:
+    """Write down what came, in a table that takes it as often as it is told."""
+    db.execute(INSERT, {"id": (record.value or b"").decode(), "position": str(record.position)})
+
+
+def _break_effects(
+    ports: Ports, port: str, fault: dict[str, Any], action: Callable[[], None]
+) -> None:
+    """Let a fault happen at the n-th call of a method, counted over all transactions."""
+    number, made = fault.pop("call"), ports.inbox
+    calls = iter(range(1, number + 1))
+
+    def counted() -> None:
+        if next(calls, 0) == number:
+            action()
+
+    wound = faults.Fault(**fault, call=None, action=counted)
+
+    def begun(begin: Callable[[], Any]) -> Any:
+        effects = begin()
+        if port == "effects":
+            return faults.faulty(effects, wound)
+        effects.db = faults.faulty(effects.db, wound)
+        return effects
+
+    def make(into: Any) -> Any:
+        inbox: Any = made(into)
+        begin = inbox.begin
+        inbox.begin = lambda: begun(begin)
+        return inbox
+
+    ports.inbox = make
+
+
 def main(order: dict[str, Any]) -> None:
     """Work until SIGTERM."""
     asked: list[int] = []
@@ -80,9 +119,14 @@ def main(order: dict[str, Any]) -> None:
     ports.reader = _Reader(ports.reader, diary)
     for fault in order["faults"]:
         port, act = fault.pop("port"), _action(diary, fault)
+        if port in {"effects", "db"}:
+            _break_effects(ports, port, fault, act)
+            continue
         wrapped = faults.faulty(getattr(ports, port), faults.Fault(**fault, action=act))
         setattr(ports, port, wrapped)
     step = Step(order["source"], order["to"], echo, batch=False, name="echo")
+    if order["into"]:
+        step = Step(order["source"], None, insert, batch=False, name="insert", into=order["into"])
     build.line(settings, [step], ports, diary.event).run(lambda: bool(asked))
     ports.ledger.close()
     diary.note("drained")

@@ -49,11 +49,13 @@ frontiers = Table(
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("topic", String(249), nullable=False),
     Column("next_offset", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("log_time", BigInteger, nullable=False, server_default="0"),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
-"""The first offset that is not settled, and the log time (seconds) that settling has come to."""
+"""The first offset that is not settled, how many tries of its record failed, and the log time
+(seconds) that settling has come to."""
 
 suppressed = Table(
     "eos_suppressed",

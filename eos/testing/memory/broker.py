@@ -113,6 +113,10 @@ class Broker:
             self.changed.notify_all()
             return place[2]
 
+    def publish(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+        """Append a record outside of any transaction."""
+        self.send(topic, value, key=key, headers=headers)
+
     def messages(self, topic: str) -> list[Message]:
         """Give what is committed in a topic, partition by partition."""
         with self.changed:

@@ -1,6 +1,7 @@
 """The broker, and the ports of workers on it."""
 
 from eos.core.ports import Ledger, Ports
+from eos.stores.sql.inbox import SqlInbox
 from eos.testing.memory.broker import Broker
 from eos.testing.memory.log import MemoryLog, MemoryTopics
 from eos.testing.memory.reader import MemoryReader
@@ -18,4 +19,6 @@ class MemoryKafka(Broker):
             log=lambda: MemoryLog(self),
             ledger=ledger,
             transactions=MemoryTransactions(self, transactional_id),
+            publish=self.publish,
+            inbox=SqlInbox,
         )
