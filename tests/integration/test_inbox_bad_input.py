@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 import eos
+from tests.integration import inbox_kinds as kinds
 from tests.integration.cluster import SECONDS
 from tests.integration.inbox_kit import Log, begun, effects, read, settle
 
@@ -96,3 +97,19 @@ def test_an_event_is_not_taken_for_the_record_that_comes_next(engine: Engine, lo
         settle(engine, inbox, event)
     with pytest.raises(eos.ConfigError, match="has no offset"):
         settle(engine, inbox, object())
+
+
+@pytest.mark.parametrize(("database_kind", "kind"), kinds.KINDS)
+def test_what_any_driver_raises_is_told_in_the_same_words(
+    engine: Engine, log: Log, kind: str
+) -> None:
+    inbox, consumer = begun(engine, log)
+    message = read(consumer, 1)[0]
+    with engine.begin() as db:
+        db.execute(text("DROP TABLE eos_frontiers"))
+
+    with (
+        kinds.connect(engine, kind) as opened,
+        pytest.raises(eos.ConfigError, match="lacks tables of eos: run `eos db create URL`"),
+    ):
+        inbox.settle(opened.db, message)

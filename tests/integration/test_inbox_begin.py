@@ -158,3 +158,37 @@ def test_rows_by_name_become_rows_by_id_and_old_processes_stop(
     with pytest.raises(eos.ConfigError, match="under its topic id"):
         old.seek(consumer)
     assert effects(engine) == 2
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_after_a_seek_that_failed_nothing_is_settled_until_one_succeeds(
+    engine: Engine, log: Log, cluster: Cluster
+) -> None:
+    inbox, consumer = begun(engine, log)
+    settle(engine, inbox, read(consumer, 1)[0])
+    consumer.close()
+    inbox = eos.Inbox(engine, group=log.group)
+    member = Consumer(
+        {
+            "bootstrap.servers": cluster.bootstrap_servers,
+            "group.id": log.group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    with engine.begin() as db:
+        db.execute(text("ALTER TABLE eos_frontiers RENAME TO gone"))
+    member.subscribe([log.topic], on_assign=inbox.seek)
+
+    with pytest.raises(eos.ConfigError, match="eos db create"):
+        read(member, 1)
+    with engine.begin() as db:
+        db.execute(text("ALTER TABLE gone RENAME TO eos_frontiers"))
+    wrong = read(member, 1)[0]  # the client has begun where it thinks right
+    with pytest.raises(eos.AbortableError, match="was not begun at its row"):
+        settle(engine, inbox, wrong)
+    inbox.seek(member)
+
+    assert [settle(engine, inbox, each) for each in read(member, 3)] == [True] * 3
+    assert effects(engine) == 4
+    member.close()

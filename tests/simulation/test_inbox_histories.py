@@ -19,7 +19,7 @@ from eos.db import create, engine_of
 from eos.doors.inbox.trail import Trail
 from eos.stores.sql.tables import frontiers
 
-HISTORIES = int(os.environ.get("EOS_HISTORIES", "3000")) // 10
+HISTORIES = int(os.environ.get("EOS_HISTORIES", "3000")) // 20
 ACTIONS = 60
 TOPIC = "t"
 WHERE = ("t", 0)
@@ -161,6 +161,7 @@ def run_all(database: str) -> None:
         run(database, seed)
 
 
+@pytest.mark.timeout(1200)
 def test_each_record_has_its_effect_once_and_in_order_whatever_loops_do(database: str) -> None:
     run_all(database)
 

@@ -15,6 +15,9 @@ from eos.core.errors import ConfigError, EosError, FatalError, RetriableError
 _TABLES = "lacks tables of eos: run `eos db create URL`, or `eos db migrate URL`"
 _AGAIN = "undid the transaction because of another one: do it again"
 _AWAY = "is away: check that it runs, and the network to it"
+# What refuses a connection has no SQLSTATE in libpq: a wrong password looks like a port where
+# nobody listens, but for the text, which is the server's.
+_UNREACHED = "gives no connection: check that it runs, and user, password and name in its URL"
 _BUSY = "is locked by another transaction: do it again, and keep transactions short"
 _FULL = "has no room left: free its disk"
 _READ_ONLY = "takes no writes: point at the primary, or free it for writing"
@@ -63,7 +66,9 @@ def translate(error: BaseException) -> EosError:
         return _made(meaning, f"the database {advice} ({text})")
     state = getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
     if state is None and _is_a(driver, "OperationalError"):
-        return RetriableError(f"the database {_AWAY} ({text})", on="database")
+        connecting = getattr(driver, "pgconn", None) is not None
+        advice = _UNREACHED if connecting else _AWAY
+        return RetriableError(f"the database {advice} ({text})", on="database")
     for row in _BY_STATE:
         if state and state.startswith(row.codes):
             return _made(row.meaning, f"the database {row.advice} ({text})")
