@@ -27,9 +27,9 @@ from sqlalchemy import Connection
 
 from eos.core import rules
 from eos.core.errors import RetriableError
-from eos.core.ports import Assertion, Claimed, Claims, Known, Mark, Recovery, Refused, Taken
+from eos.core.ports import Assertion, Claimed, Claims, Mark, Recovery, Refused, Taken
 from eos.core.record import Shard
-from eos.core.rules import Admission, Owner, Verdict
+from eos.core.rules import Admission, Owner
 from eos.stores.sql.errors import translated
 from eos.stores.sql.ledger_book import Book, Part
 from eos.stores.sql.ledger_filing import Filing
@@ -116,14 +116,11 @@ class SqlLedger:
                 if admission is not Admission.OPEN:
                     return Refused(admission, claims.partition)
             filing = Filing.of(book, batch, self._generation)
-            verdicts: list[Verdict] = []
-            owners: dict[int, Owner] = {}
-            known = {
-                c.partition: _claim(c, parts[c.partition], filing, verdicts, owners) for c in batch
-            }
+            known = {c.partition: filing.claim(c, parts[c.partition]) for c in batch}
             filing.write()
             book.keep(parts)
-            return Claimed(book.seal or "", verdicts, owners, known, _hearsay(book, owners))
+            hearsay = _hearsay(book, filing.behind)
+            return Claimed(book.seal or "", filing.verdicts, filing.behind, known, hearsay)
 
     def confirm(self, shard: Shard, seal: str) -> bool:
         """Tell whether the seal is still the one that claims were made under."""
@@ -187,21 +184,9 @@ class SqlLedger:
         with self._found(shard) as book:
             if book is None or not _holds(book, recovery):
                 return False
-            p = assertion.partition
-            parts = book.parts([p])
-            part = parts[p]
+            parts = book.parts([assertion.partition])
             filing = Filing.of(book, [assertion], self._generation)
-            for offset, digest, fingerprint, stamp in zip(
-                assertion.offsets,
-                assertion.digests,
-                assertion.fingerprints,
-                assertion.times,
-                strict=True,
-            ):
-                part.last = rules.log_time(stamp, part.last, filing.now)
-                if digest and rules.reasserts(audited=False, owner=filing.owners.get(digest)):
-                    filing.own(part.last, digest, Owner(p, offset, fingerprint))
-            part.claimed = max(part.claimed, assertion.end)
+            filing.put_back(assertion, parts[assertion.partition])
             filing.write()
             book.keep(parts)
             return True
@@ -312,41 +297,6 @@ def _holds(book: Book, recovery: Recovery) -> bool:
         and book.lock_token == recovery.token
         and recovery.identity == f"{book.identity}/{book.lock_stamp}"
     )
-
-
-def _claim(
-    claims: Claims,
-    part: Part,
-    filing: Filing,
-    verdicts: list[Verdict],
-    owners: dict[int, Owner],
-) -> Known:
-    p = claims.partition
-    # After a loss nobody is fenced, until the newest epoch is heard of again: remember it.
-    part.epoch = max(part.epoch, claims.epoch)
-    part.floor = max(part.floor, claims.frontier)
-    part.claimed = max(part.claimed, claims.end)
-    known = Known(part.floor, part.begun)
-    part.begun = max(part.begun, claims.begun)
-    for offset, digest, fingerprint, stamp in zip(
-        claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True
-    ):
-        part.last = rules.log_time(stamp, part.last, filing.now)
-        owner = filing.owners.get(digest) if digest else None
-        verdict = rules.verdict(
-            partition=p,
-            offset=offset,
-            settled_below=part.floor,
-            keyed=bool(digest),
-            fingerprint=fingerprint,
-            owner=owner,
-        )
-        if verdict is Verdict.FRESH and digest:
-            filing.own(part.last, digest, Owner(p, offset, fingerprint))
-        if owner and verdict in (Verdict.DUPLICATE, Verdict.CONFLICT):
-            owners[len(verdicts)] = owner
-        verdicts.append(verdict)
-    return known
 
 
 def _hearsay(book: Book, owners: Mapping[int, Owner]) -> frozenset[int]:

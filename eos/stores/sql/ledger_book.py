@@ -91,19 +91,18 @@ _FIND = {
         " substring(CAST(:digests AS bytea) FROM 12 * k.i + 1 FOR 12) LIMIT 1) AS o"
     ),
 }
-_OWN = {
-    "sqlite": text(
-        'INSERT INTO eos_ledger_owners (generation, digest, "partition", record_offset,'
-        " fingerprint) VALUES (:generation, :digest, :partition, :offset, :fingerprint)"
-    ),
-    "postgresql": text(
-        'INSERT INTO eos_ledger_owners (generation, digest, "partition", record_offset,'
-        " fingerprint) SELECT CAST(:generation AS int),"
-        " substring(CAST(:digests AS bytea) FROM CAST(12 * (n - 1) + 1 AS int) FOR 12),"
-        " p, o, f FROM unnest(CAST(:partitions AS int[]), CAST(:offsets AS bigint[]),"
-        " CAST(:fingerprints AS bigint[])) WITH ORDINALITY AS k(p, o, f, n)"
-    ),
-}
+_OWN = text(
+    'INSERT INTO eos_ledger_owners (generation, digest, "partition", record_offset, fingerprint)'
+    " SELECT CAST(:generation AS int),"
+    " substring(CAST(:digests AS bytea) FROM CAST(12 * (n - 1) + 1 AS int) FOR 12), p, o, f"
+    " FROM unnest(CAST(:partitions AS int[]), CAST(:offsets AS bigint[]),"
+    " CAST(:fingerprints AS bigint[])) WITH ORDINALITY AS k(p, o, f, n)"
+)
+# As the driver itself wants it: there is no round trip to save, but work for each row.
+_OWN_SQLITE = (
+    'INSERT INTO eos_ledger_owners (generation, digest, "partition", record_offset, fingerprint)'
+    " VALUES (?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(slots=True)
@@ -255,20 +254,18 @@ class Book:
             live[ends] = made.scalar_one()
         id_ = live[ends]
         if self.connection.dialect.name == "sqlite":
-            told: Any = [
-                {"generation": id_, "digest": d, "partition": p, "offset": o, "fingerprint": f}
-                for d, (p, o, f) in new.items()
-            ]
-        else:
-            numbers, offsets, fingerprints = zip(*new.values(), strict=True)
-            told = {
-                "generation": id_,
-                "digests": _joined(new),
-                "partitions": _array(numbers),
-                "offsets": _array(offsets),
-                "fingerprints": _array(fingerprints),
-            }
-        self.connection.execute(_OWN[self.connection.dialect.name], told)
+            rows = [(id_, digest, *owner) for digest, owner in new.items()]
+            self.connection.exec_driver_sql(_OWN_SQLITE, rows)
+            return
+        numbers, offsets, fingerprints = zip(*new.values(), strict=True)
+        told = {
+            "generation": id_,
+            "digests": _joined(new),
+            "partitions": _array(numbers),
+            "offsets": _array(offsets),
+            "fingerprints": _array(fingerprints),
+        }
+        self.connection.execute(_OWN, told)
 
     def drop(self, ids: Sequence[int]) -> None:
         """Let generations go, and delete a part of what went."""

@@ -1,17 +1,18 @@
-"""The owners that a batch of claims meets, and those that it makes."""
+"""What a batch of claims meets and makes: owners are read together, and written together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from eos.core.ports import Assertion, Claims
-from eos.core.rules import Owner
-from eos.stores.sql.ledger_book import Book
+from eos.core import rules
+from eos.core.ports import Assertion, Claims, Known
+from eos.core.rules import Owner, Verdict
+from eos.stores.sql.ledger_book import Book, Part
 
 
 @dataclass(slots=True)
 class Filing:
-    """Owners of a shard, by digest: those of a batch's keys, read together and written together.
+    """The owners of a batch's keys.
 
     Attributes:
         book: The shard.
@@ -19,6 +20,8 @@ class Filing:
         live: The number of each live generation, by its end.
         owners: Who owns which key, new owners included.
         now: The database's clock, in seconds.
+        verdicts: One per record that was claimed so far.
+        behind: The owner behind each verdict that is DUPLICATE or CONFLICT, by index.
     """
 
     book: Book
@@ -26,6 +29,8 @@ class Filing:
     live: dict[int, int]
     owners: dict[bytes, Owner]
     now: int
+    verdicts: list[Verdict] = field(default_factory=list)
+    behind: dict[int, Owner] = field(default_factory=dict)
     _new: dict[int, dict[bytes, Owner]] = field(default_factory=dict)
 
     @classmethod
@@ -36,13 +41,55 @@ class Filing:
         found = book.owners(digests, live)
         return cls(book, generation, live, found, book.now_us // 1_000_000)
 
-    def own(self, time: int, digest: bytes, owner: Owner) -> None:
-        """Make an owner, under its log time in seconds."""
-        self.owners[digest] = owner
-        end = (time // self.generation + 1) * self.generation
-        self._new.setdefault(end, {})[digest] = owner
+    def claim(self, claims: Claims, part: Part) -> Known:
+        """Claim the records of one partition; give what was known of it before."""
+        p = claims.partition
+        # After a loss nobody is fenced, until the newest epoch is heard of again: remember it.
+        part.epoch = max(part.epoch, claims.epoch)
+        part.floor = max(part.floor, claims.frontier)
+        part.claimed = max(part.claimed, claims.end)
+        known = Known(part.floor, part.begun)
+        part.begun = max(part.begun, claims.begun)
+        for offset, digest, fingerprint, stamp in zip(
+            claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True
+        ):
+            part.last = rules.log_time(stamp, part.last, self.now)
+            owner = self.owners.get(digest) if digest else None
+            verdict = rules.verdict(
+                partition=p,
+                offset=offset,
+                settled_below=part.floor,
+                keyed=bool(digest),
+                fingerprint=fingerprint,
+                owner=owner,
+            )
+            if verdict is Verdict.FRESH and digest:
+                self._own(part.last, digest, Owner(p, offset, fingerprint))
+            if owner and verdict in (Verdict.DUPLICATE, Verdict.CONFLICT):
+                self.behind[len(self.verdicts)] = owner
+            self.verdicts.append(verdict)
+        return known
+
+    def put_back(self, assertion: Assertion, part: Part) -> None:
+        """Make owners of settled records, where nobody else is, and count them as claimed."""
+        for offset, digest, fingerprint, stamp in zip(
+            assertion.offsets,
+            assertion.digests,
+            assertion.fingerprints,
+            assertion.times,
+            strict=True,
+        ):
+            part.last = rules.log_time(stamp, part.last, self.now)
+            if digest and rules.reasserts(audited=False, owner=self.owners.get(digest)):
+                self._own(part.last, digest, Owner(assertion.partition, offset, fingerprint))
+        part.claimed = max(part.claimed, assertion.end)
 
     def write(self) -> None:
         """Write the new owners down."""
         for end, new in self._new.items():
             self.book.own(end, new, self.live)
+
+    def _own(self, time: int, digest: bytes, owner: Owner) -> None:
+        self.owners[digest] = owner
+        end = (time // self.generation + 1) * self.generation
+        self._new.setdefault(end, {})[digest] = owner
