@@ -24,6 +24,7 @@ import subprocess
 import sys
 
 LOOK_AT_PARENT_SECONDS = 0.5
+TRIES = 5
 
 
 def main() -> None:
@@ -44,12 +45,15 @@ def main() -> None:
 
 def strangers() -> list[int]:
     """Return the children of our group's members that are in other groups."""
-    try:
-        listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,pgid="], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
+    listed = ""
+    for _ in range(TRIES):
+        # The kernel sends SIGHUP to a group that is orphaned with stopped members, and `ps` is
+        # one of ours: it may end with half a list.
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            listed = subprocess.run(
+                ["ps", "-A", "-o", "pid=,ppid=,pgid="], capture_output=True, text=True, check=True
+            ).stdout
+            break
     ours = os.getpgid(0)
     rows = [tuple(map(int, line.split())) for line in listed.splitlines()]
     members = {pid for pid, _, group in rows if group == ours}

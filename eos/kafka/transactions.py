@@ -278,17 +278,19 @@ class KafkaTransactions:
         if is_denied(error):
             if error.fatal():
                 self._supervisor.see(Seen.INDEFINITE)
-            topics = ", ".join(sorted(self._topics))
-            return (
-                translated(error, f"{doing} (messages to {topics})")
-                if self._open and topics
-                else known
-            )
+            return translated(error, doing + self._denied(error))
         if not isinstance(known, AbortableError | RetriableError):
             # Fatal for this producer, not for its successor.
             self._supervisor.see(Seen.INDEFINITE)
             return AbortableError(f"{doing}: {error.str()}", "transaction")
         return known
+
+    def _denied(self, error: KafkaError) -> str:
+        """Name what is denied: the error itself does not."""
+        if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return f" (as {self._id})"
+        topics = ", ".join(sorted(self._topics))
+        return f" (messages to {topics})" if self._open and topics else ""
 
     def _twin(self, doing: str) -> FencedError:
         return FencedError(

@@ -1,5 +1,6 @@
 """What a test does with a Kafka cluster from outside: topics, input, and looking at the outcome."""
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,7 +78,7 @@ class Cluster:
                 failures.append(error)
 
         settings = {**self._conf, "enable.idempotence": True, **conf}
-        producer = self._producers.pop(str(settings), None) or Producer(settings)
+        producer = self._producers.pop(str(settings), None) or _producer(settings)
         producer.list_topics(topic, SECONDS)  # it may know the topic as it was
         for each in inputs:
             headers: list[tuple[str, str | bytes | None]] = list(each.headers)
@@ -205,3 +206,8 @@ class Cluster:
 def ids(messages: Iterable[Message]) -> list[str]:
     """Give the values of messages as text: tests send a record's id as its value."""
     return [(message.value() or b"").decode() for message in messages]
+
+
+def _producer(settings: dict[str, Any]) -> Producer:
+    """Make a producer that is kept: when its brokers are gone it shall not say so for ever."""
+    return Producer(settings, logger=logging.getLogger("tests.producer"))
