@@ -79,6 +79,7 @@ class SqliteRig(SqlRig):
     def __init__(self, file: Path) -> None:
         super().__init__(f"sqlite:///{file}")
         self._file = file
+        self._restarts = 0
 
     def restart(self) -> None:
         # A copy takes the place of the file, while nobody has it open: whoever closes the old one
@@ -86,7 +87,10 @@ class SqliteRig(SqlRig):
         self._ledger.close()
         self.engine.dispose()
         shutil.copy(self._file, self._file.with_suffix(".copy"))
-        self._file.with_suffix(".copy").replace(self._file)
+        # The old one stays: a new file may get the number of one that is gone.
+        self._restarts += 1
+        self._file.rename(self._file.with_suffix(f".{self._restarts}"))
+        self._file.with_suffix(".copy").rename(self._file)
 
 
 def driver(url: str) -> str:

@@ -10,10 +10,12 @@ closes no shard, and nothing is recovered. What loses something shows so:
 3. An older copy put back in the very files, by a disk's snapshot or a copy over a SQLite file:
    the seal fits. A ledger that lives through it sees that `turn` went back, and breaks the
    seal: CLOSED. (SQLite files are replaced while no worker runs: SQLite itself forbids the
-   rest.) If nobody lives through it, each partition that went on since is found behind
-   its frontier, or answers GAP, and is recovered by itself; until then a copy in a partition
-   that did not go on may be taken for new. Whoever puts such a copy back while no worker runs
-   closes all shards before the first one starts: UPDATE eos_ledger_shards SET seal = NULL.
+   rest. A file is known by its inode, which one that is made where another was deleted may get
+   again: that is this case, too.) If nobody lives through it, each partition that went on since
+   is found behind its frontier, or answers GAP, and is recovered by itself; until then a copy in
+   a partition that did not go on may be taken for new. Whoever puts such a copy back while no
+   worker runs closes all shards before the first one starts:
+   UPDATE eos_ledger_shards SET seal = NULL.
 """
 
 import copy
