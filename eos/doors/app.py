@@ -171,7 +171,9 @@ class App:
         if not self._steps:
             raise ConfigError(["the app has no steps: write a handler with @app.step(topic)"])
         if slot and self.settings.ledger.startswith("memory:"):
-            raise ConfigError(["ledger='memory:' is for one worker: several need redis://…"])
+            raise ConfigError(
+                ["ledger='memory:' is for one worker: several need redis://… or a SQL database"]
+            )
         tell = build.observers(self.settings, emit)
         ports = build.adapters(self.settings, slot, tell)
         try:
