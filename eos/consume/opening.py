@@ -238,6 +238,9 @@ class Opening:
                 # Nobody else had it: what we marked ahead and did not begin is not in doubt.
                 begun = before.begun
             handed, seal = before.handed, before.seal
+            if handed and taken.previous != before.epoch:
+                # Somebody else may have had it: what he settled is not ours to repeat.
+                handed = max(handed, frontier)
             if before.failed[0] >= frontier:
                 failed, due = max(failed, before.failed), before.due
         return Lane(

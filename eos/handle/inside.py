@@ -93,6 +93,7 @@ class Inside:
             with _undone(effects):
                 self._again(step, effects, work)
         for handled in batch:
+            self._around.finish(handled)  # once: the batch may have been handled twice
             handled.effects = effects
         return batch
 
@@ -147,7 +148,6 @@ class Inside:
             lane, frontier = slice_.lane, Frontier(slice_.end, slice_.attempts)
             if not effects.advance(lane.shard, lane.partition[1], lane.frontier, frontier):
                 raise _moved(lane)
-            self._around.finish(work.handled)
 
 
 @contextmanager

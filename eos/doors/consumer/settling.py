@@ -124,7 +124,12 @@ class Settling:
         self._settle(ends, tell=True)
         frontiers = {p: self._frontier(p, end, note) for p, (end, note) in wanted.items()}
         self._plain.commits(frontiers)
-        return self._reader.commit_for_user(frontiers, wait=wait)
+        answer = self._reader.commit_for_user(frontiers, wait=wait)
+        for partition, end in ends.items():
+            number = self._reader.assigned().get(partition)
+            if number is not None and self._consume.lane(partition) is None:
+                self._opening.told[partition] = (number, end)
+        return answer
 
     def give_back(self, partitions: Collection[Partition]) -> None:
         """Settle what is handled before partitions are given back. Called from within a poll."""
@@ -186,8 +191,6 @@ class Settling:
         if lane is None or not lane.ours:
             if lane is not None:
                 lane.told = end
-            elif number := self._reader.assigned().get(partition):
-                self._opening.told[partition] = (number, end)
             return Frontier(end, ours=False, note=note)
         return Frontier(end, note=note)
 
