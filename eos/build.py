@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from eos.claim import Claim
@@ -62,7 +63,7 @@ def adapters(settings: Settings, slot: int, emit: Emit) -> Ports:
             config.producer(settings, settings.transactional_id(slot)), emit
         ),
         publish=KafkaLetters(config.idempotent(settings)),
-        inbox=SqlInbox,
+        inbox=partial(SqlInbox, ledger=settings.ledger),
     )
 
 
@@ -123,10 +124,11 @@ def line(
         emit=emit,
         holds=parts.consume.holds,
         inboxes=inboxes,
+        inside=parts.claim.inside,
     )
     settle = _settle(settings, ports, parts, emit, clock, executor)
     parts.consume.revoking = settle.give_back
-    window = Window(ports.ledger, parts.consume, emit, clock)
+    window = Window(ports.ledger, parts.consume, emit, clock, inboxes, settings.window_seconds)
     backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
     return Line(parts.consume, parts.claim, handle, settle, window, backoff, emit)
 
@@ -309,7 +311,7 @@ def loop(
         ledger=when_away(settings.ledger_down, ledger(settings), clock),
         transactions=KafkaTransactions(publishing, tell),
         publish=KafkaLetters(config.idempotent(settings)),
-        inbox=SqlInbox,
+        inbox=partial(SqlInbox, ledger=settings.ledger),
     )
     parts = _parts(
         settings,

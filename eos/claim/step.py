@@ -8,7 +8,8 @@ from eos.consume.lanes import Judged, Lane, Slice
 from eos.core import events, rules
 from eos.core.errors import AbortableError, FatalError
 from eos.core.events import Emit
-from eos.core.ports import Claimed, Claims, Known, Ledger, Refused
+from eos.core.keys import sender
+from eos.core.ports import Claimed, Claims, Effects, Known, Ledger, Refused, Suppressed
 from eos.core.record import Record, Shard
 from eos.core.rules import HANDLED, Admission, Verdict
 from eos.core.settings import Settings
@@ -62,8 +63,21 @@ class Claim:
             RetriableError: The ledger is away.
         """
         for topic in {slice_.lane.partition[0] for slice_ in batch}:
-            self._claim(topic, [s for s in batch if s.lane.partition[0] == topic])
+            slices = [s for s in batch if s.lane.partition[0] == topic]
+            if slices[0].lane.joined:
+                self._begin([slice_.lane for slice_ in slices])
+            else:
+                self._claim(topic, slices)
         return batch
+
+    def inside(self, effects: Effects, slices: list[Slice]) -> None:
+        """Do the same where claims join the transaction of the effects, for one topic.
+
+        Raises as `Effects.claim` does, and `FatalError` as a call.
+        """
+        batch = [self._claims(slice_) for slice_ in slices]
+        answer = effects.claim(slices[0].lane.shard, batch)
+        self._sort(slices[0].lane.partition[0], slices, batch, answer)
 
     def release_seals(self) -> Seals:
         """Give the seals of all claims since the last call, and forget them."""
@@ -175,14 +189,17 @@ class Claim:
         unchecked = sum(s.read for s in slices) if answer.seal == UNCHECKED else 0
         tallies = [slice_.tally for slice_ in slices]
         self._emit(events.Claimed(tallies, topic, unkeyed, in_doubt, unchecked))
-        for slice_ in slices:
+        for slice_, claims in zip(slices, batch, strict=True):
             if slice_.judged is not None:
+                read = slice_.records
                 self._select(slice_, slice_.judged)
+                if slice_.lane.inbox:
+                    slice_.suppressed = _suppressed(slice_, read, slice_.judged, claims)
 
     def _select(self, slice_: Slice, judged: list[Judged]) -> None:
         """Keep in a slice what is to be handled, in the order of the policies."""
         kept = []
-        for record, (verdict, keyed, _, in_doubt) in zip(slice_.records, judged, strict=True):
+        for record, (verdict, keyed, _, in_doubt, _) in zip(slice_.records, judged, strict=True):
             record.in_doubt = in_doubt
             conflict = verdict is Verdict.CONFLICT
             if not (in_doubt or conflict or verdict in HANDLED):
@@ -222,7 +239,30 @@ def _judge(lane: Lane, record: Record, place: int | None, answer: Claimed, known
             begun=lane.begun,
             hearsay=place in answer.hearsay,
         ),
+        owner=owner,
     )
+
+
+def _suppressed(
+    slice_: Slice, read: list[Record], judged: list[Judged], claims: Claims
+) -> list[Suppressed]:
+    """Give what is settled in favour of an owner, for the audit."""
+    kept = {record.offset for record in slice_.records}
+    digests = dict(zip(claims.offsets, claims.digests, strict=True))
+    partition = claims.partition
+    return [
+        Suppressed(
+            partition,
+            record.offset,
+            digests[record.offset],
+            found.owner,
+            found.verdict,
+            max(record.timestamp, 0) // 1000,
+            sender(record),
+        )
+        for record, found in zip(read, judged, strict=True)
+        if found.owner is not None and record.offset not in kept
+    ]
 
 
 def _remember_marks(lane: Lane, claims: Claims, known: Known, seal: str) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from eos.core.events import Tally
-from eos.core.ports import Partition
+from eos.core.ports import Partition, Suppressed
 from eos.core.record import Message, Record, Shard
-from eos.core.rules import Verdict
+from eos.core.rules import Owner, Verdict
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class Lane:
         jumped: Whether the user skipped records, and nothing behind them was handed out yet.
         plain: Whether the effects of its records lie outside of Kafka.
         inbox: Whether its frontier is a row beside the effects, in a database.
+        joined: Whether its claims are made there, too, in the transaction of the effects.
         begun: Plain tier: below it, a record may have begun before.
         marked: Plain tier: the highest such mark that the ledger is known to hold.
         seal: The seal of the latest claim; marks under another one are not ours.
@@ -57,6 +58,7 @@ class Lane:
     jumped: bool = False
     plain: bool = False
     inbox: bool = False
+    joined: bool = False
     begun: int = 0
     marked: int = 0
     seal: str = ""
@@ -70,12 +72,14 @@ class Judged(NamedTuple):
         keyed: Whether the record carries a key.
         same_partition: Whether the owner, if it is another position, is on the same partition.
         in_doubt: Plain tier: whether an earlier attempt may have had its effect.
+        owner: Another position that owns its key.
     """
 
     verdict: Verdict
     keyed: bool
     same_partition: bool
     in_doubt: bool
+    owner: Owner | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +96,7 @@ class Slice:
         judged: What the claim found of each that was read; None if all of them are FRESH.
         seal: The seal under which it was claimed.
         rejected: Records that go to the dead letter topic, with the reason; the claim fills it.
+        suppressed: What the audit is to hold of it, where a database keeps one.
         attempts: How many tries of the record at `end` have failed, where the handler cut the
             slice short.
     """
@@ -105,6 +110,7 @@ class Slice:
     judged: list[Judged] | None = None
     seal: str = ""
     rejected: list[tuple[Record, str]] = field(default_factory=list)
+    suppressed: list[Suppressed] = field(default_factory=list)
     attempts: int = 0
 
     @property
@@ -162,6 +168,7 @@ class Slice:
             messages=self.messages[:at] if len(self.messages) == self.read else self.messages,
             judged=None if judged is None else judged[:at],
             rejected=[(record, why) for record, why in self.rejected if record.offset < offset],
+            suppressed=[each for each in self.suppressed if each.offset < offset],
         )
         self.start = offset
         self.records = [record for record in self.records if record.offset >= offset]
@@ -170,6 +177,7 @@ class Slice:
         self.offsets = self.offsets[at:]
         self.judged = None if judged is None else judged[at:]
         self.rejected = [(record, why) for record, why in self.rejected if record.offset >= offset]
+        self.suppressed = [each for each in self.suppressed if each.offset >= offset]
         return head
 
 

@@ -232,6 +232,7 @@ class Opening:
             raise RetriableError("the ledger is away", "ledger")
         frontier = max(at, taken.floor) if plain else at
         begun, handed, failed, due, seal = taken.begun, 0, (at, attempts), 0.0, ""
+        inbox = self._inboxes.get(partition[0])
         before = self.before.pop(partition, None)
         if before and before.assignment == assignment:
             if taken.previous == before.epoch and begun <= before.marked:
@@ -258,7 +259,8 @@ class Opening:
             due=due,
             handed=handed,
             plain=plain,
-            inbox=partition[0] in self._inboxes,
+            inbox=inbox is not None,
+            joined=inbox is not None and inbox.joins,
             begun=begun,
             marked=taken.begun,
             seal=seal,

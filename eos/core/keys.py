@@ -18,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., object])
 MAX_KEY_BYTES = 512
 """A longer key is replaced by a hash of all of it; it is never cut."""
 
+MAX_SENDER = 1000
+"""Characters; what is longer is cut."""
 _HASHED = b"blake2b:"
 _PAYLOAD_HASH_BYTES = 16
 _STRUCTURED = b"application/cloudevents+json"
@@ -117,6 +119,12 @@ def payload_hash() -> KeyOf:
         return blake2b(record.value, digest_size=_PAYLOAD_HASH_BYTES).hexdigest().encode()
 
     return read
+
+
+def sender(record: Record) -> str | None:
+    """Give who sent a record, for the audit: its `ce_source` or `source` header, if it has one."""
+    found = record.header("ce_source") or record.header("source")
+    return found.decode(errors="replace")[:MAX_SENDER] if found else None
 
 
 def bounded(key: bytes) -> bytes:

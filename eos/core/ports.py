@@ -280,6 +280,28 @@ class Ledger(Protocol):
         """Give the connections back."""
 
 
+class Suppressed(NamedTuple):
+    """A record that was claimed and not handled, as the audit keeps it.
+
+    Attributes:
+        partition: Its partition.
+        offset: Its offset.
+        digest: Keyed digest of its idempotency key.
+        owner: In whose favour.
+        verdict: DUPLICATE or CONFLICT.
+        log_time: Its own time stamp, seconds since the epoch.
+        source: Who sent it, if a header says so.
+    """
+
+    partition: int
+    offset: int
+    digest: bytes
+    owner: Owner
+    verdict: Verdict
+    log_time: int
+    source: str | None
+
+
 # --- log ----------------------------------------------------------------------------------
 
 
@@ -419,6 +441,31 @@ class Effects(Protocol):
     def lock(self, shard: Shard, partition: int, start: int) -> bool:
         """Keep others from moving a frontier until the end; False if it is not at `start`."""
 
+    def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed:
+        """Claim keys that this same database keeps, by the rules of `eos.core.rules`.
+
+        They are claimed if the transaction commits, and were never claimed if it does not: there
+        is nothing to confirm. Who claims a key that another transaction is claiming waits for its
+        end. The rows of the partitions are locked by then.
+        """
+
+    def note(self, shard: Shard, suppressed: Sequence[Suppressed]) -> None:
+        """Write down what is settled without being handled."""
+
+    def guard(self) -> None:
+        """Let handlers begin: `undo` goes back to here, and `check` looks for it."""
+
+    def undo(self, error: Exception) -> None:
+        """Undo what handlers did; locks and claims stay.
+
+        Args:
+            error: What they raised.
+
+        Raises:
+            AbortableError: It says that the transaction cannot go on.
+            FatalError: They have ended the transaction.
+        """
+
     def advance(self, shard: Shard, partition: int, start: int, frontier: Frontier) -> bool:
         """Move a frontier on.
 
@@ -446,6 +493,9 @@ class Effects(Protocol):
 class Inbox(Protocol):
     """Frontiers in a database, beside the effects: rows, and not Kafka's offsets, are the truth."""
 
+    joins: bool
+    """Whether the ledger is this database: then claims are made in its transactions."""
+
     def check(self) -> None:
         """See that the tables are there.
 
@@ -458,6 +508,24 @@ class Inbox(Protocol):
 
     def create(self, shard: Shard, topic: str, starts: Mapping[int, Frontier]) -> None:
         """Make rows that are not there yet, and leave the others as they are."""
+
+    def suppressed(self, shard: Shard, partition: int, offsets: range) -> Collection[int]:
+        """Give the offsets in this range that the audit has."""
+
+    def advance(
+        self, shard: Shard, frontier_times: Mapping[int, int], partitions: int, window: int
+    ) -> bool:
+        """Tell how far partitions have come in log time, and forget keys that no window needs.
+
+        Args:
+            shard: The shard.
+            frontier_times: As for `Ledger.advance`.
+            partitions: As for `Ledger.advance`.
+            window: For how long a key is kept, in seconds of log time.
+
+        Returns:
+            Whether there may be more to forget.
+        """
 
     def begin(self) -> Effects:
         """Begin a transaction."""

@@ -1,8 +1,11 @@
 """Calls handlers inside a database transaction, which moves the frontiers on with their effects.
 
-First all of a batch, without savepoints. If anything raises, all of it is rolled back and done
+First all of a batch, without savepoints. If anything raises, what handlers did is undone, and done
 again with a savepoint for each record, so that the one that fails is alone in being tried again or
 given up.
+
+Where the ledger is the same database, claims join the transaction: they are made here, once the
+rows are locked.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +52,7 @@ class Inside:
 
     Args:
         inboxes: The databases, by source topic.
+        claim: Claims in a transaction, and leaves in each slice what is to be handled.
         tries: Decides whether a record that failed is tried again.
         around: What is the same in all tiers.
         holds: Tells whether a lane is still ours.
@@ -57,11 +61,13 @@ class Inside:
     def __init__(
         self,
         inboxes: Mapping[str, Inbox],
+        claim: Callable[[Effects, list[Slice]], None],
         tries: Tries,
         around: Around,
         holds: Callable[[Lane], bool],
     ) -> None:
         self._inboxes = inboxes
+        self._claim = claim
         self._tries = tries
         self._around = around
         self._holds = holds
@@ -78,41 +84,43 @@ class Inside:
         inbox = self._inboxes[step.source]
         # In one order everywhere: a zombie and its successor may lock the same rows.
         slices = sorted(slices, key=lambda each: each.lane.partition)
-        batch = [Handled(slice_) for slice_ in slices]
-        work = [_Work(each, list(self._around.decoded(step, each))) for each in batch]
         effects = inbox.begin()
-        try:
-            with _undone(effects):
-                self._all_at_once(step, effects, work)
-        except AbortableError:
-            raise
-        except step.fatal:
-            raise
-        except Exception:  # noqa: BLE001 the user's code may raise anything
-            effects = inbox.begin()
-            with _undone(effects):
-                self._again(step, effects, work)
+        with _undone(effects):
+            self._lock(effects, slices)
+            if inbox.joins:
+                self._claim(effects, slices)
+            batch = self._handled(step, effects, slices)
+            self._advance(effects, batch)
         for handled in batch:
-            self._around.finish(handled)  # once: the batch may have been handled twice
+            self._around.finish(handled)
             handled.effects = effects
         return batch
 
-    def _all_at_once(self, step: Step, effects: Effects, batch: Sequence[_Work]) -> None:
-        self._lock(effects, batch)
-        for work in batch:
-            records = [record for record, _ in work.given]
-            if not step.batch:
-                for record in records:
-                    _nothing(step, step.handler(record, effects.db))
-            elif records:
-                _nothing(step, step.handler(records, effects.db))
-        self._advance(effects, batch)
+    def _handled(self, step: Step, effects: Effects, slices: Sequence[Slice]) -> list[Handled]:
+        batch = [Handled(slice_) for slice_ in slices]
+        work = [_Work(each, list(self._around.decoded(step, each))) for each in batch]
+        effects.guard()
+        try:
+            for each in work:
+                self._at_once(step, effects, [record for record, _ in each.given])
+            effects.check()
+        except (AbortableError, FatalError):
+            raise
+        except step.fatal:
+            raise
+        except Exception as error:  # noqa: BLE001 the user's code may raise anything
+            effects.undo(error)
+            for each in work:
+                self._one_by_one(step, effects, each)
+            effects.check()
+        return batch
 
-    def _again(self, step: Step, effects: Effects, batch: Sequence[_Work]) -> None:
-        self._lock(effects, batch)
-        for work in batch:
-            self._one_by_one(step, effects, work)
-        self._advance(effects, batch)
+    def _at_once(self, step: Step, effects: Effects, records: list[Record]) -> None:
+        if not step.batch:
+            for record in records:
+                _nothing(step, step.handler(record, effects.db))
+        elif records:
+            _nothing(step, step.handler(records, effects.db))
 
     def _one_by_one(self, step: Step, effects: Effects, work: _Work) -> None:
         handled, lane, first = work.handled, work.handled.slice.lane, work.handled.slice.start
@@ -124,7 +132,7 @@ class Inside:
                 with effects.savepoint():
                     given: Any = [record] if step.batch else record
                     _nothing(step, step.handler(given, effects.db))
-            except AbortableError:
+            except (AbortableError, FatalError):
                 raise
             except step.fatal:
                 raise
@@ -135,17 +143,16 @@ class Inside:
                     return
                 self._around.fail(handled, record, raw, reason, error)
 
-    def _lock(self, effects: Effects, batch: Sequence[_Work]) -> None:
-        for work in batch:
-            lane = work.handled.slice.lane
+    def _lock(self, effects: Effects, slices: Sequence[Slice]) -> None:
+        for lane in (slice_.lane for slice_ in slices):
             if not effects.lock(lane.shard, lane.partition[1], lane.frontier):
                 raise _moved(lane)
 
-    def _advance(self, effects: Effects, batch: Sequence[_Work]) -> None:
-        effects.check()  # nothing may be settled in a transaction that the handler has ended
-        for work in batch:
-            slice_ = work.handled.slice
+    def _advance(self, effects: Effects, batch: Sequence[Handled]) -> None:
+        for slice_ in (handled.slice for handled in batch):
             lane, frontier = slice_.lane, Frontier(slice_.end, slice_.attempts)
+            if slice_.suppressed:
+                effects.note(lane.shard, slice_.suppressed)
             if not effects.advance(lane.shard, lane.partition[1], lane.frontier, frontier):
                 raise _moved(lane)
 

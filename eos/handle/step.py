@@ -6,7 +6,7 @@ from itertools import groupby
 from eos.consume.lanes import Lane, Slice
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import DeadLettered, Emit, GivenAway, Retried
-from eos.core.ports import NO_INBOXES, Inbox, Ledger, Mark
+from eos.core.ports import NO_INBOXES, Effects, Inbox, Ledger, Mark
 from eos.core.record import Record
 from eos.core.settings import Reconcile, Settings
 from eos.handle.handled import Given, Handled
@@ -38,6 +38,7 @@ class Handle:
         emit: Told of retries.
         holds: Tells whether a lane is still ours: the group may take it while a handler is busy.
         inboxes: The databases of those topics whose effects go into one.
+        inside: Claims in a transaction of theirs, where it is the ledger as well.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Handle:
         emit: Emit,
         holds: Callable[[Lane], bool] = lambda _: True,
         inboxes: Mapping[str, Inbox] = NO_INBOXES,
+        inside: Callable[[Effects, list[Slice]], None] = lambda _effects, _slices: None,
     ) -> None:
         self._holds = holds
         self._steps = {step.source: step for step in steps}
@@ -60,7 +62,7 @@ class Handle:
         self._reconcile = settings.reconcile if settings.in_doubt == "reconcile" else None
         self._ledger = ledger
         self._emit = emit
-        self._inside = Inside(inboxes, self._tries, self, holds)
+        self._inside = Inside(inboxes, inside, self._tries, self, holds)
 
     def __call__(self, batch: list[Slice]) -> list[Handled]:
         """Handle what is left in each slice.

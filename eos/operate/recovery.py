@@ -1,9 +1,9 @@
 """Rebuilds a shard of the ledger from the log.
 
-The simple form: owners come back by the order of offsets within a partition. Copies of a key on
-one partition are exact, because the first of them settles first. For copies across partitions
-that were suppressed in favour of a record still in flight, the audit is needed, which is not
-kept yet; `docs/guarantees.md` says so.
+Owners come back by the order of offsets within a partition. Copies of a key on one partition are
+exact, because the first of them settles first. Of copies across partitions, some may have been
+suppressed in favour of a record that is still in flight: the audit names them, and they are passed
+over. Only the inbox tier keeps one yet; `docs/guarantees.md` says what that means for the others.
 """
 
 import time
@@ -101,9 +101,10 @@ class Recover:
         # that is under way may yet settle it.
         committed = log.frontiers(topic)
         frontiers = {p: found.offset for p, found in committed.items() if found is not None}
-        if topic in self._inboxes:
+        inbox = self._inboxes.get(topic)
+        if inbox is not None:
             # Rows, and not Kafka's offsets. What locks them is waited for: it may yet commit.
-            rows = self._inboxes[topic].frontiers(shard, committed)
+            rows = inbox.frontiers(shard, committed)
             frontiers |= {partition: row.offset for partition, row in rows.items()}
         begun = {} if recovery.sealed else self._begun(topic, committed)
         starts = log.window_starts(topic, log.log_time(topic, frontiers) - self._window)
@@ -112,9 +113,12 @@ class Recover:
             end = max(frontier, begun.get(partition, 0))
             low = max(recovery.claimed.get(partition, 0), begins.get(partition, 0))
             offsets = reread(low, end, starts[partition])
+            # Read after the frontiers: what is settled up to there stands in it.
+            audited = inbox.suppressed(shard, partition, offsets) if inbox and offsets else ()
             for messages in log.read(topic, partition, offsets):
                 records += len(messages)
-                self._reassert(shard, recovery, self._assertion(partition, messages, shard))
+                assertion = self._assertion(partition, messages, shard, audited)
+                self._reassert(shard, recovery, assertion)
                 self._stay()
         untouched = {p: at for p, at in begins.items() if p not in frontiers}
         if not self._ledger.open(shard, recovery, frontiers | untouched, begun):
@@ -138,10 +142,16 @@ class Recover:
         ends = self._topics.ends([(topic, partition) for partition in ours]) if ours else {}
         return {partition: end for (_, partition), end in ends.items()}
 
-    def _assertion(self, partition: int, messages: Sequence[Message], shard: Shard) -> Assertion:
+    def _assertion(
+        self,
+        partition: int,
+        messages: Sequence[Message],
+        shard: Shard,
+        audited: Container[int],
+    ) -> Assertion:
         records = [record_of(message, shard.topic_id) for message in messages]
         assertion = Assertion(partition, records[-1].offset + 1)
-        self._identify(records, assertion)
+        self._identify([record for record in records if record.offset not in audited], assertion)
         return assertion
 
     def _reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> None:

@@ -2,7 +2,8 @@
 
 The frontier rows were locked before the handler was called. The ledger is asked once more before
 the commit: a seal that changed since the claim means that claims may have been lost, and that
-somebody else may have handled a copy. Whoever recovers the ledger waits for those locks.
+somebody else may have handled a copy. Whoever recovers the ledger waits for those locks. Claims
+that are rows in the same transaction need no such question.
 """
 
 from collections.abc import Sequence
@@ -57,7 +58,6 @@ class Inboxes:
         for each in batch:
             for output in each.outputs:
                 self._publish(*output)
-        for each in batch:
-            slice_ = each.slice
+        for slice_ in (each.slice for each in batch if not each.slice.lane.joined):
             self._claim.confirm({slice_.lane.partition[0]: (slice_.lane.shard, slice_.seal)})
         effects.commit()

@@ -5,11 +5,10 @@ import shutil
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, delete, func, select, text, update
+from sqlalchemy import Engine, delete, func, select, text, update
 
 from eos.core.errors import ConfigError, RetriableError
 from eos.core.ports import Claimed, Claims
@@ -112,60 +111,6 @@ def test_one_ledger_may_be_used_by_several_threads(rig: SqlRig) -> None:
         thread.join()
     assert failed == []
     assert {p: t.claimed for p, t in desk.take(0, 1, 2, 3).items()} == dict.fromkeys(range(4), 100)
-
-
-# --- in somebody's transaction ----------------------------------------------------------------
-
-
-@pytest.fixture
-def engine(rig: SqlRig) -> Iterator[Engine]:
-    yield rig.engine
-    rig.engine.dispose()
-
-
-def joined(desk: Desk) -> SqlLedger:
-    assert isinstance(desk.ledger, SqlLedger)
-    return desk.ledger
-
-
-def test_claims_of_a_transaction_that_is_rolled_back_were_never_made(
-    rig: SqlRig, engine: Engine
-) -> None:
-    desk = Desk.opened(rig)
-    batch = [desk.claims(0, 0, *records(10))]
-    with engine.connect() as connection:
-        answer = joined(desk).joined(connection).claim(desk.shard, batch)
-        assert isinstance(answer, Claimed)
-        assert answer.verdicts == [FRESH] * 10
-        connection.rollback()
-    assert desk.take(0)[0].claimed == 0
-    assert desk.verdicts(1, 0, *records(10)) == [FRESH] * 10
-
-
-def test_claims_commit_with_the_transaction_that_they_joined(rig: SqlRig, engine: Engine) -> None:
-    desk = Desk.opened(rig)
-    batch = [desk.claims(0, 0, *records(10))]
-    with engine.begin() as connection:
-        ledger = joined(desk).joined(connection)
-        answer = ledger.claim(desk.shard, batch)
-        assert isinstance(answer, Claimed)
-        assert ledger.confirm(desk.shard, answer.seal)
-    assert desk.verdicts(1, 0, *records(10)) == [DUPLICATE] * 10
-    assert desk.verdicts(0, 0, *records(10)) == [AGAIN] * 10
-
-
-def test_a_transaction_that_looked_before_it_locked_overlooks_no_owner(ledger_url: str) -> None:
-    # Its snapshot is older than what another one claims: it must fail, not answer FRESH.
-    rig = SqlRig(ledger_url)
-    desk = Desk.opened(rig)
-    strict = create_engine(rig.engine.url, isolation_level="REPEATABLE READ")
-    with strict.connect() as connection:
-        connection.execute(select(func.count()).select_from(owners))
-        desk.verdicts(0, 0, Rec("a"))
-        with pytest.raises(RetriableError) as caught:
-            joined(desk).joined(connection).claim(desk.shard, [desk.claims(1, 0, Rec("a"))])
-    strict.dispose()
-    assert caught.value.on == "ledger"
 
 
 # --- what a database may suffer ---------------------------------------------------------------
@@ -306,7 +251,8 @@ def test_a_file_that_is_locked_for_long_is_tried_again(
 
 def test_a_full_disk_claims_nothing_and_nothing_half(file: Path) -> None:
     desk = Desk.opened(SqliteRig(file))
-    ledger = joined(desk)
+    ledger = desk.ledger
+    assert isinstance(ledger, SqlLedger)
     with Pages(ledger, 1), pytest.raises(RetriableError, match="room"):
         desk.verdicts(0, 0, *records(2000))
     assert desk.take(0)[0].claimed == 0

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from eos.claim.digest import Digest, fingerprint
 from eos.claim.keys import Identify
 from eos.core.errors import AbortableError, ConfigError, EosError, FatalError
+from eos.core.keys import sender
 from eos.core.ports import Partition
 from eos.core.record import Position, Record
 from eos.core.settings import KeyOf, duration
@@ -102,9 +103,8 @@ class Inbox:
         self._frontiers = Frontiers(self._namespace, group)
         self._rows = Rows(engine_of(database), self._frontiers, start=start, kafka=kafka)
         self._trails: dict[Partition, Trail] = {}
-        self._secret = (secret or f"eos derived secret of {self._namespace}").encode()
-        self._digests: dict[str, Digest] = {}
-        self._name = Identify(key, Digest(self._secret), by_partition=False).name if key else None
+        self._digest = Digest((secret or f"eos derived secret of {self._namespace}").encode())
+        self._name = Identify(key, self._digest, by_partition=False).name if key else None
         self._window = int(duration(window))
         self._conflict = conflict
         self._until_prune = PRUNE_EVERY
@@ -214,15 +214,12 @@ class Inbox:
         key = self._name(record) if self._name else None
         if key is None:
             return True
-        digest = self._digests.get(record.topic_id)
-        if digest is None:
-            digest = self._digests[record.topic_id] = Digest(self._secret, record.topic_id.encode())
         entry = self._entry(
-            digest(record.idempotency_key.encode("utf-8", "surrogateescape")),
+            self._digest(record.idempotency_key.encode("utf-8", "surrogateescape")),
             record.position,
             fingerprint(record.value),
             trail.log_time,
-            _text(record.header("ce_source") or record.header("source")),
+            sender(record),
         )
         self._prune(db, record.topic_id)
         found = self._frontiers.own(db, entry)
@@ -268,7 +265,3 @@ def _checked(frontier: int | None, record: Record, trail: Trail) -> int:
             cause="transaction",
         )
     return frontier
-
-
-def _text(source: bytes | None) -> str | None:
-    return source.decode(errors="replace")[:1000] if source else None

@@ -7,9 +7,10 @@ its dialect and with its kind of parameters.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, Executable, create_engine, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -23,6 +24,8 @@ DIALECTS = ("postgresql", "sqlite")
 _SQLITE: Dialect = sqlite.dialect(paramstyle="named")
 _POSTGRES: Dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 _DJANGO_SQLITE: Dialect = sqlite.dialect(paramstyle="pyformat")
+_THIS_MACHINE = (None, "", "127.0.0.1", "::1")
+_POSTGRES_PORT = 5432
 _IDLE = 0  # libpq's PQTRANS_IDLE, the same number in psycopg and psycopg2
 # The dialect of a plain DB-API connection, by the package that its class is from.
 _DIALECT_OF: Mapping[str, Dialect] = {
@@ -105,6 +108,23 @@ def engine_of(database: str | Engine | AsyncEngine) -> Engine:
     shown = str(database).rpartition("@")[2]  # without the password
     advice = "write postgresql://user:password@host:port/name or sqlite:///file"
     raise ConfigError([f"{shown!r} is no database that eos knows: {advice}"])
+
+
+def same_database(url: URL, other: str) -> bool:
+    """Tell whether another URL names the same database; where in doubt, not."""
+    try:
+        found = make_url(other)
+    except ArgumentError:
+        return False
+    return _place(url) == _place(found)
+
+
+def _place(url: URL) -> tuple[Any, ...]:
+    kind, name = url.get_backend_name(), url.database
+    if kind == "sqlite":
+        return (kind, Path(name).resolve()) if name and name != ":memory:" else (kind, object())
+    host = "localhost" if url.host in _THIS_MACHINE else url.host
+    return kind, host, url.port or _POSTGRES_PORT, name or url.username
 
 
 def attached(db: Any) -> Attached:

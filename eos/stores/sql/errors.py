@@ -22,6 +22,7 @@ _BUSY = "is locked by another transaction: do it again, and keep transactions sh
 _FULL = "has no room left: free its disk"
 _READ_ONLY = "takes no writes: point at the primary, or free it for writing"
 _LOGIN = "refuses the login: check user and password in its URL"
+_FAILED = "25P02"
 _RIGHTS = "gives its user too few rights: SELECT, INSERT, UPDATE and DELETE on tables eos_*"
 
 
@@ -43,7 +44,7 @@ _BY_STATE = (
     _Row(("3D000",), FatalError, "has no such database: create it, or correct its URL"),
     _Row(("42P01", "42703", "3F000"), ConfigError, _TABLES),
     _Row(("42501",), FatalError, _RIGHTS),
-    _Row(("25P02",), RetriableError, "refuses a transaction that failed before: roll it back"),
+    _Row((_FAILED,), RetriableError, "refuses a transaction that failed before: roll it back"),
 )
 _BY_CODE = {
     sqlite3.SQLITE_BUSY: (RetriableError, _BUSY),
@@ -73,6 +74,12 @@ def translate(error: BaseException) -> EosError:
         if state and state.startswith(row.codes):
             return _made(row.meaning, f"the database {row.advice} ({text})")
     return FatalError(f"the database gives an answer that nobody expects ({text})")
+
+
+def has_failed(error: BaseException) -> bool:
+    """Tell whether PostgreSQL refuses a statement because one before it failed."""
+    driver = _of_driver(error)
+    return (getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)) == _FAILED
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from eos.stores.sql.tables import frontiers, inbox_keys, suppressed
 
 PRUNED_AT_ONCE = 200
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-_KEY_COLUMNS = (inbox_keys.c.namespace, inbox_keys.c.consumer_group, inbox_keys.c.digest)
+_KEY_COLUMNS = tuple(inbox_keys.primary_key.columns)
 
 
 class Lane(NamedTuple):
@@ -101,11 +101,12 @@ class Frontiers:
         }
         if db.run(_OWN[db.dialect], values).rows:
             return None
-        rows = db.run(_OWNER, {**self._whose, "_digest": entry.digest}).rows
+        key = {**self._whose, "_topic_id": at.topic_id, "_digest": entry.digest}
+        rows = db.run(_OWNER, key).rows
         if not rows:  # it was pruned in between
             return None
-        topic_id, partition, offset, fingerprint = rows[0]
-        return Position(topic_id, partition, offset), fingerprint
+        partition, offset, fingerprint = rows[0]
+        return Position(at.topic_id, partition, offset), fingerprint
 
     def note(self, db: Attached, entry: Entry, owner: Position, verdict: str) -> None:
         """Write down that a record was suppressed."""
@@ -131,7 +132,8 @@ class Frontiers:
         Returns:
             How many: less than `PRUNED_AT_ONCE` if there are no more.
         """
-        return db.run(_PRUNE, {**self._whose, "_topic_id": topic_id, "_window": window}).changed
+        bounds = {"_window": window, "_limit": PRUNED_AT_ONCE}
+        return db.run(PRUNE, {**self._whose, "_topic_id": topic_id, **bounds}).changed
 
     def read(self, engine: Engine, topic: str) -> dict[Lane, int]:
         """Read all committed frontiers of a topic of this name, whatever id they are under."""
@@ -165,7 +167,8 @@ class Frontiers:
     def rename(self, engine: Engine, old: str, new: str) -> None:
         """Put rows that stand under a topic's name under its id."""
         with translated(), engine.begin() as connection:
-            connection.execute(_RENAME, {**self._whose, "_old": old, "_new": new})
+            for statement in _RENAMES:
+                connection.execute(statement, {**self._whose, "_old": old, "_new": new})
 
     def _at(self, lane: Lane) -> dict[str, Any]:
         return {**self._whose, "_topic_id": lane.topic_id, "_partition": lane.partition}
@@ -204,11 +207,12 @@ _CAUGHT_UP = (
 _READ = select(frontiers.c.topic_id, frontiers.c.partition, frontiers.c.next_offset).where(
     *_ours(frontiers), frontiers.c.topic == bindparam("_topic")
 )
-_RENAME = (
-    update(frontiers)
-    .where(*_ours(frontiers), frontiers.c.topic_id == bindparam("_old"))
+_RENAMES = [
+    update(table)
+    .where(*_ours(table), table.c.topic_id == bindparam("_old"))
     .values(topic_id=bindparam("_new"))
-)
+    for table in (frontiers, inbox_keys)
+]
 _OPEN: dict[str, Executable] = {
     name: make(frontiers)
     .values(
@@ -239,12 +243,11 @@ _OWN: dict[str, Executable] = {
     .returning(inbox_keys.c.partition)
     for name, make in _INSERT.items()
 }
-_OWNER = select(
-    inbox_keys.c.topic_id,
-    inbox_keys.c.partition,
-    inbox_keys.c.record_offset,
-    inbox_keys.c.fingerprint,
-).where(*_ours(inbox_keys), inbox_keys.c.digest == bindparam("_digest"))
+_OWNER = select(inbox_keys.c.partition, inbox_keys.c.record_offset, inbox_keys.c.fingerprint).where(
+    *_ours(inbox_keys),
+    inbox_keys.c.topic_id == bindparam("_topic_id"),
+    inbox_keys.c.digest == bindparam("_digest"),
+)
 _NOTE = insert(suppressed).values(
     namespace=bindparam("_namespace"),
     consumer_group=bindparam("_group"),
@@ -265,7 +268,7 @@ _COME_TO = (
     .scalar_subquery()
 )
 # Rows that somebody else is pruning are left to him: waiting for them could deadlock.
-_PRUNE = delete(inbox_keys).where(
+PRUNE = delete(inbox_keys).where(
     tuple_(*_KEY_COLUMNS).in_(
         select(*_KEY_COLUMNS)
         .where(
@@ -274,7 +277,7 @@ _PRUNE = delete(inbox_keys).where(
             inbox_keys.c.log_time < _COME_TO - bindparam("_window"),
         )
         .order_by(inbox_keys.c.log_time)
-        .limit(PRUNED_AT_ONCE)
+        .limit(bindparam("_limit"))
         .with_for_update(skip_locked=True)
     )
 )

@@ -18,12 +18,10 @@ closes no shard, and nothing is recovered. What loses something shows so:
    UPDATE eos_ledger_shards SET seal = NULL.
 """
 
-import copy
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Self
 
 from sqlalchemy import Connection
 
@@ -67,23 +65,8 @@ class SqlLedger:
         self._window = window
         self._generation = generation or window
         self._clock = clock
-        self._within: Connection | None = None
         # The highest turn of each shard that a transaction of ours is known to have written.
         self._turns: dict[Shard, int] = {}
-
-    def joined(self, connection: Connection) -> Self:
-        """Give this ledger inside of somebody's transaction: it commits and rolls back nothing.
-
-        What is claimed so is claimed if that transaction commits, and was never claimed if it
-        does not. From the first call on until then, whoever else claims in the same shard
-        waits: keep the transaction short. After an error roll it back.
-
-        Args:
-            connection: Of the same database, its tables in reach.
-        """
-        twin = copy.copy(self)
-        twin._within = connection  # noqa: SLF001 - it is of this class
-        return twin
 
     # --- the port -------------------------------------------------------------------------
 
@@ -267,15 +250,11 @@ class SqlLedger:
                 book.seal = book.lock_token = None
                 book.sign()
             yield book
-        if self._within is None:
-            self._turns[shard] = book.turn if book else 0
+        self._turns[shard] = book.turn if book else 0
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         with _told():
-            if self._within is not None:
-                yield self._within
-                return
             self._server.prepare()
             with self._server.engine.connect() as connection:
                 if writes and connection.dialect.name == "sqlite":

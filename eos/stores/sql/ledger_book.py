@@ -6,7 +6,7 @@ needs one; and a transaction whose snapshot is older than the lock fails (40001,
 SQLite) where it would otherwise overlook what was claimed meanwhile.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from eos.core.record import Shard
 from eos.core.rules import Owner
+from eos.stores.sql.arrays import array, joined
 from eos.stores.sql.ledger_server import POSTGRES_IDENTITY, sqlite_identity
 from eos.stores.sql.ledger_tables import generations, owners, partitions, shards
 
@@ -74,7 +75,6 @@ _GOING = (
 # One statement a batch, each key by the index: the plan does not depend on what the database
 # believes of the size of its tables. The digests travel as one string, numbers as text: a list
 # of values costs the drivers more time than the database needs for all the rest.
-_DIGEST = 12
 _FIND = {
     "sqlite": text(
         "WITH RECURSIVE k(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i + 1 < :count)"
@@ -237,11 +237,11 @@ class Book:
         """Give who owns which of these keys."""
         if not digests or not live:
             return {}
-        asked: dict[str, Any] = {"count": len(digests), "digests": _joined(digests)}
+        asked: dict[str, Any] = {"count": len(digests), "digests": joined(digests)}
         if self.connection.dialect.name == "sqlite":
             asked["shard"] = self.id
         else:
-            asked["generations"] = _array(live.values())
+            asked["generations"] = array(live.values())
         rows = self.connection.execute(_FIND[self.connection.dialect.name], asked).all()
         return {row[0]: Owner(row[1], row[2], row[3]) for row in rows}
 
@@ -260,10 +260,10 @@ class Book:
         numbers, offsets, fingerprints = zip(*new.values(), strict=True)
         told = {
             "generation": id_,
-            "digests": _joined(new),
-            "partitions": _array(numbers),
-            "offsets": _array(offsets),
-            "fingerprints": _array(fingerprints),
+            "digests": joined(new),
+            "partitions": array(numbers),
+            "offsets": array(offsets),
+            "fingerprints": array(fingerprints),
         }
         self.connection.execute(_OWN, told)
 
@@ -281,17 +281,6 @@ class Book:
         )
         if gone.rowcount < DELETED_AT_ONCE:
             self.connection.execute(delete(generations).where(generations.c.id == first))
-
-
-def _joined(digests: Collection[bytes]) -> bytes:
-    joined = b"".join(digests)
-    if len(joined) != _DIGEST * len(digests):
-        raise ValueError(f"a digest is not of {_DIGEST} bytes")
-    return joined
-
-
-def _array(numbers: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _parts(rows: Iterable[Any]) -> dict[int, Part]:

@@ -1,0 +1,175 @@
+"""One transaction of a database: effects, frontiers, keys and audit."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select, text, update
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from eos.core.errors import AbortableError, FatalError, HandlerError, RetriableError
+from eos.core.frontier import Frontier
+from eos.core.ports import Claimed, Claims, Suppressed
+from eos.core.record import Shard
+from eos.stores.sql.errors import has_failed, translate, translated
+from eos.stores.sql.keys import claim, note
+from eos.stores.sql.tables import frontiers
+
+_WHOLE = "eos_whole"
+# Whoever holds a lock may be stopped, and we have a group to stay in meanwhile.
+_BE_PATIENT = text(
+    "SELECT found.before, set_config('lock_timeout', '1s', true)"
+    " FROM (SELECT current_setting('lock_timeout') AS before OFFSET 0) AS found"
+)
+_AS_BEFORE = text("SELECT set_config('lock_timeout', :before, true)")
+
+
+class SqlEffects:
+    """Implements `eos.core.ports.Effects`: one transaction on one connection, of one topic."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.db = connection
+        self._times: dict[int, int] = {}
+
+    def lock(self, shard: Shard, partition: int, start: int) -> bool:
+        """Hold a row until the end; on SQLite the whole database is held since the beginning.
+
+        Nobody is waited for: who opened the partition has waited, and a zombie shall not.
+        """
+        row = (
+            select(frontiers.c.next_offset, frontiers.c.log_time)
+            .where(*of_shard(frontiers, shard), frontiers.c.partition == partition)
+            .with_for_update(nowait=True)
+        )
+        with translated():
+            found = self.db.execute(row).one_or_none()
+        if found is None:
+            return False
+        self._times[partition] = found.log_time
+        return bool(found.next_offset == start)
+
+    def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed:
+        """Claim keys in this transaction; waits a while for another one that does."""
+        with translated(), patient(self.db):
+            return claim(self.db, shard, batch, self._times, int(time.time()))
+
+    def note(self, shard: Shard, suppressed: Sequence[Suppressed]) -> None:
+        """Write down what is settled without being handled."""
+        with translated():
+            note(self.db, shard, suppressed)
+
+    def advance(self, shard: Shard, partition: int, start: int, frontier: Frontier) -> bool:
+        """Move a row on by compare-and-set."""
+        move = (
+            update(frontiers)
+            .where(
+                *of_shard(frontiers, shard),
+                frontiers.c.partition == partition,
+                frontiers.c.next_offset == start,
+            )
+            .values(
+                next_offset=frontier.offset,
+                attempts=frontier.attempts,
+                log_time=self._times[partition],
+                updated_at=func.now(),
+            )
+        )
+        with translated():
+            return self.db.execute(move).rowcount == 1
+
+    def guard(self) -> None:
+        """Set a savepoint: what ends the transaction takes it with it, and so it shows."""
+        with translated():
+            self.db.exec_driver_sql(f"SAVEPOINT {_WHOLE}")
+
+    def undo(self, error: Exception) -> None:
+        """Go back to it."""
+        _see_if_lost(error)
+        try:
+            self.db.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_WHOLE}")
+        except SQLAlchemyError as gone:
+            raise _ended(gone) from gone
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what is done inside, if it raises."""
+        with translated():
+            point = self.db.begin_nested()
+        try:
+            yield
+            point.commit()
+        except Exception as error:
+            _see_if_lost(error)
+            with translated():
+                point.rollback()
+            if has_failed(error):
+                raise _swallowed() from error
+            raise
+
+    def check(self) -> None:
+        """See that the transaction is still the one that was begun, and can commit."""
+        try:
+            self.db.exec_driver_sql(f"RELEASE SAVEPOINT {_WHOLE}")
+        except SQLAlchemyError as error:
+            raise (_swallowed() if has_failed(error) else _ended(error)) from error
+
+    def commit(self) -> None:
+        """Commit, and give the connection back."""
+        try:
+            with translated():
+                self.db.commit()
+        finally:
+            self._close()
+
+    def rollback(self) -> None:
+        """Roll back, and give the connection back."""
+        self._close()
+
+    def _close(self) -> None:
+        with suppress(SQLAlchemyError):
+            self.db.close()  # rolls back what is left
+
+
+def _see_if_lost(error: Exception) -> None:
+    """Raise, if the transaction cannot go on: because of another one, or of the server."""
+    if not isinstance(error, DBAPIError) or has_failed(error):
+        return
+    if isinstance(found := translate(error), RetriableError):
+        raise AbortableError(str(found), "database") from error
+
+
+def _ended(error: SQLAlchemyError) -> FatalError:
+    _see_if_lost(error)
+    return FatalError(
+        "the handler committed, or rolled back, the transaction that it was given: its effects "
+        "would be settled without their frontier. Leave that to eos"
+    )
+
+
+def _swallowed() -> HandlerError:
+    return HandlerError(
+        "the handler went on after an error of the database, which undoes all that the "
+        "transaction did: put what may fail into `with db.begin_nested():`"
+    )
+
+
+def of_shard(table: Table, shard: Shard) -> tuple[Any, ...]:
+    """Give the conditions under which a row is of a shard."""
+    return (
+        table.c.namespace == shard.namespace,
+        table.c.consumer_group == shard.group,
+        table.c.topic_id == shard.topic_id,
+    )
+
+
+@contextmanager
+def patient(connection: Connection) -> Iterator[None]:
+    """Limit how long locks are waited for: for our own statements, not for the handler's."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    before = connection.execute(_BE_PATIENT).scalar()
+    yield
+    if connection.in_transaction():  # else it was for this one alone
+        connection.execute(_AS_BEFORE, {"before": before})

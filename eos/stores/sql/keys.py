@@ -1,0 +1,209 @@
+"""Idempotency keys and audit as rows beside the effects: what is claimed is so with the commit.
+
+The rows of `eos_inbox_keys` are the owners. Two transactions that claim one key at once:
+
+1. A inserts the key. B, which has not seen it, inserts it, too, and waits for the end of A.
+2. A commits: B inserts nothing, looks again, and finds A's position. A rolls back: B's is the
+   owner.
+
+Keys are inserted in one order everywhere, so that two batches do not wait for each other. In
+SQLite one transaction writes at a time, and nobody can come between.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, text
+
+from eos.core import rules
+from eos.core.errors import AbortableError
+from eos.core.ports import Claimed, Claims, Known, Suppressed
+from eos.core.record import Shard
+from eos.core.rules import Owner, Verdict
+from eos.stores.sql.arrays import array, joined
+from eos.stores.sql.frontiers import PRUNE
+from eos.stores.sql.tables import frontiers, suppressed
+
+FORGOTTEN_AT_ONCE = 5_000
+
+# One statement a batch, each key by the index, whatever the database believes of the size of its
+# tables. Digests travel as one string, numbers as text: lists of values cost the drivers more
+# time than the database needs for all the rest.
+_FIND = {
+    "sqlite": text(
+        "WITH RECURSIVE k(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i + 1 < :count)"
+        ' SELECT o.digest, o."partition", o.record_offset, o.fingerprint'
+        " FROM k CROSS JOIN eos_inbox_keys o WHERE o.namespace = :namespace"
+        " AND o.consumer_group = :group AND o.topic_id = :topic_id"
+        " AND o.digest = substr(:digests, 12 * k.i + 1, 12)"
+    ),
+    "postgresql": text(
+        'SELECT o.digest, o."partition", o.record_offset, o.fingerprint'
+        " FROM generate_series(0, CAST(:count AS int) - 1) AS k(i) CROSS JOIN LATERAL ("
+        ' SELECT digest, "partition", record_offset, fingerprint FROM eos_inbox_keys'
+        " WHERE namespace = :namespace AND consumer_group = :group AND topic_id = :topic_id"
+        " AND digest = substring(CAST(:digests AS bytea) FROM 12 * k.i + 1 FOR 12) LIMIT 1) AS o"
+    ),
+}
+_OWN = text(
+    "INSERT INTO eos_inbox_keys (namespace, consumer_group, topic_id, digest,"
+    ' "partition", record_offset, fingerprint, log_time)'
+    " SELECT :namespace, :group, :topic_id,"
+    " substring(CAST(:digests AS bytea) FROM CAST(12 * (n - 1) + 1 AS int) FOR 12), p, o, f, t"
+    " FROM unnest(CAST(:partitions AS int[]), CAST(:offsets AS bigint[]),"
+    " CAST(:fingerprints AS bigint[]), CAST(:times AS bigint[]))"
+    " WITH ORDINALITY AS k(p, o, f, t, n) ORDER BY n ON CONFLICT DO NOTHING"
+)
+# As the driver itself wants it: there is no round trip to save, but work for each row.
+_OWN_SQLITE = (
+    "INSERT INTO eos_inbox_keys (namespace, consumer_group, topic_id, digest,"
+    ' "partition", record_offset, fingerprint, log_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
+)
+
+New = Mapping[bytes, tuple[Owner, int]]
+"""Who is to own which key, and under which log time."""
+
+
+def claim(
+    db: Connection, shard: Shard, batch: Sequence[Claims], times: dict[int, int], now: int
+) -> Claimed:
+    """Claim the keys of a batch.
+
+    Args:
+        db: In the transaction of the effects; the frontiers of the batch are locked.
+        shard: Whose keys.
+        batch: The claims.
+        times: The log time that each partition has come to; moved on.
+        now: The clock, in seconds since the epoch.
+
+    Raises:
+        AbortableError: An owner was forgotten under our eyes.
+    """
+    digests = list(dict.fromkeys(d for claims in batch for d in claims.digests if d))
+    owners = _find(db, shard, digests)
+    new = _first(batch, owners, times, now)
+    if new and _own(db, shard, new) < len(new):
+        # Somebody else was quicker, and has committed.
+        others = _find(db, shard, new)
+        owners |= {d: owner for d, owner in others.items() if owner != new[d][0]}
+        if len(others) < len(new):
+            raise AbortableError("the owner of a key was forgotten meanwhile", "database")
+    return _judged(batch, owners)
+
+
+def note(db: Connection, shard: Shard, records: Sequence[Suppressed]) -> None:
+    """Write down what was suppressed."""
+    rows = [
+        {
+            "namespace": shard.namespace,
+            "consumer_group": shard.group,
+            "topic_id": shard.topic_id,
+            "partition": each.partition,
+            "record_offset": each.offset,
+            "digest": each.digest,
+            "owner_topic_id": shard.topic_id,
+            "owner_partition": each.owner.partition,
+            "owner_offset": each.owner.offset,
+            "verdict": each.verdict.value,
+            "log_time": each.log_time,
+            "source": each.source,
+        }
+        for each in records
+    ]
+    db.execute(insert(suppressed), rows)
+
+
+def forget(db: Connection, shard: Shard, partitions: int, window: int) -> bool:
+    """Forget some keys that are older, by the window, than each frontier of the topic.
+
+    Args:
+        db: In a transaction of its own.
+        shard: Whose keys.
+        partitions: How many the topic has: nothing is forgotten before all of them have a row.
+        window: In seconds.
+
+    Returns:
+        Whether there may be more of them.
+    """
+    rows = select(func.count()).where(
+        frontiers.c.namespace == shard.namespace,
+        frontiers.c.consumer_group == shard.group,
+        frontiers.c.topic_id == shard.topic_id,
+    )
+    if db.execute(rows).scalar_one() < partitions:
+        return False
+    whose = {f"_{name}": value for name, value in _scope(shard).items()}
+    bounds = {"_window": window, "_limit": FORGOTTEN_AT_ONCE}
+    return db.execute(PRUNE, {**whose, **bounds}).rowcount == FORGOTTEN_AT_ONCE
+
+
+def _scope(shard: Shard) -> dict[str, Any]:
+    return {"namespace": shard.namespace, "group": shard.group, "topic_id": shard.topic_id}
+
+
+def _find(db: Connection, shard: Shard, digests: Collection[bytes]) -> dict[bytes, Owner]:
+    if not digests:
+        return {}
+    asked = {**_scope(shard), "count": len(digests), "digests": joined(digests)}
+    rows = db.execute(_FIND[db.dialect.name], asked)
+    return {bytes(row[0]): Owner(row[1], row[2], row[3]) for row in rows}
+
+
+def _first(
+    batch: Sequence[Claims], owners: Mapping[bytes, Owner], times: dict[int, int], now: int
+) -> New:
+    """Give the first position of each key that has no owner yet."""
+    new: dict[bytes, tuple[Owner, int]] = {}
+    for claims in batch:
+        time = times.get(claims.partition, 0)
+        for offset, digest, fingerprint, stamp in zip(
+            claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True
+        ):
+            time = rules.log_time(stamp, time, now)
+            if digest and offset >= claims.frontier and digest not in owners:
+                new.setdefault(digest, (Owner(claims.partition, offset, fingerprint), time))
+        times[claims.partition] = time
+    return new
+
+
+def _own(db: Connection, shard: Shard, new: New) -> int:
+    """Write owners down; give how many of the keys had none."""
+    digests = sorted(new)
+    owned = [new[digest] for digest in digests]
+    if db.dialect.name == "sqlite":
+        whose = (shard.namespace, shard.group, shard.topic_id)
+        rows = [(*whose, d, *owner, time) for d, (owner, time) in zip(digests, owned, strict=True)]
+        return db.exec_driver_sql(_OWN_SQLITE, rows).rowcount
+    told = {
+        **_scope(shard),
+        "digests": joined(digests),
+        "partitions": array(owner.partition for owner, _ in owned),
+        "offsets": array(owner.offset for owner, _ in owned),
+        "fingerprints": array(owner.fingerprint for owner, _ in owned),
+        "times": array(time for _, time in owned),
+    }
+    return db.execute(_OWN, told).rowcount
+
+
+def _judged(batch: Sequence[Claims], owners: dict[bytes, Owner]) -> Claimed:
+    verdicts: list[Verdict] = []
+    behind: dict[int, Owner] = {}
+    for claims in batch:
+        for offset, digest, fingerprint in zip(
+            claims.offsets, claims.digests, claims.fingerprints, strict=True
+        ):
+            owner = owners.get(digest) if digest else None
+            verdict = rules.verdict(
+                partition=claims.partition,
+                offset=offset,
+                settled_below=claims.frontier,
+                keyed=bool(digest),
+                fingerprint=fingerprint,
+                owner=owner,
+            )
+            if verdict is Verdict.FRESH and digest:
+                owners[digest] = Owner(claims.partition, offset, fingerprint)
+            if owner and verdict in (Verdict.DUPLICATE, Verdict.CONFLICT):
+                behind[len(verdicts)] = owner
+            verdicts.append(verdict)
+    return Claimed("", verdicts, behind, {c.partition: Known(c.frontier, 0) for c in batch})
