@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from eos.core.errors import AbortableError, FatalError, HandlerError, RetriableError
+from eos.core.errors import AbortableError, EosError, FatalError, RetriableError
 from eos.core.frontier import Frontier
 from eos.core.ports import Claimed, Claims, Suppressed
 from eos.core.record import Shard
@@ -16,13 +16,23 @@ from eos.stores.sql.errors import has_failed, translate, translated
 from eos.stores.sql.keys import claim, note
 from eos.stores.sql.tables import frontiers
 
-_WHOLE = "eos_whole"
+_WHOLE, _ONE = "eos_whole", "eos_one"
 # Whoever holds a lock may be stopped, and we have a group to stay in meanwhile.
 _BE_PATIENT = text(
     "SELECT found.before, set_config('lock_timeout', '1s', true)"
     " FROM (SELECT current_setting('lock_timeout') AS before OFFSET 0) AS found"
 )
 _AS_BEFORE = text("SELECT set_config('lock_timeout', :before, true)")
+
+
+class SwallowedError(EosError):
+    """A handler's own failure: it went on where PostgreSQL does not."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the handler went on after an error of the database, which undoes all that the "
+            "transaction did: put what may fail into `with db.begin_nested():`"
+        )
 
 
 class SqlEffects:
@@ -81,38 +91,32 @@ class SqlEffects:
     def guard(self) -> None:
         """Set a savepoint: what ends the transaction takes it with it, and so it shows."""
         with translated():
-            self.db.exec_driver_sql(f"SAVEPOINT {_WHOLE}")
+            self._say(f"SAVEPOINT {_WHOLE}")
 
     def undo(self, error: Exception) -> None:
         """Go back to it."""
-        _see_if_lost(error)
-        try:
-            self.db.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_WHOLE}")
-        except SQLAlchemyError as gone:
-            raise _ended(gone) from gone
+        self._back_to(_WHOLE, error)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what is done inside, if it raises."""
         with translated():
-            point = self.db.begin_nested()
+            self._say(f"SAVEPOINT {_ONE}")
         try:
             yield
-            point.commit()
+            self._say(f"RELEASE SAVEPOINT {_ONE}")
         except Exception as error:
-            _see_if_lost(error)
-            with translated():
-                point.rollback()
+            self._back_to(_ONE, error)
             if has_failed(error):
-                raise _swallowed() from error
+                raise SwallowedError from error
             raise
 
     def check(self) -> None:
         """See that the transaction is still the one that was begun, and can commit."""
         try:
-            self.db.exec_driver_sql(f"RELEASE SAVEPOINT {_WHOLE}")
+            self._say(f"RELEASE SAVEPOINT {_WHOLE}")
         except SQLAlchemyError as error:
-            raise (_swallowed() if has_failed(error) else _ended(error)) from error
+            raise (SwallowedError() if has_failed(error) else _ended(error)) from error
 
     def commit(self) -> None:
         """Commit, and give the connection back."""
@@ -125,6 +129,17 @@ class SqlEffects:
     def rollback(self) -> None:
         """Roll back, and give the connection back."""
         self._close()
+
+    def _back_to(self, savepoint: str, error: Exception) -> None:
+        _see_if_lost(error)
+        try:
+            self._say(f"ROLLBACK TO SAVEPOINT {savepoint}")
+        except SQLAlchemyError as gone:
+            raise _ended(gone) from gone
+
+    def _say(self, statement: str) -> None:
+        # By hand: what SQLAlchemy calls a nested transaction cannot go back once it failed to end.
+        self.db.exec_driver_sql(statement)
 
     def _close(self) -> None:
         with suppress(SQLAlchemyError):
@@ -144,13 +159,6 @@ def _ended(error: SQLAlchemyError) -> FatalError:
     return FatalError(
         "the handler committed, or rolled back, the transaction that it was given: its effects "
         "would be settled without their frontier. Leave that to eos"
-    )
-
-
-def _swallowed() -> HandlerError:
-    return HandlerError(
-        "the handler went on after an error of the database, which undoes all that the "
-        "transaction did: put what may fail into `with db.begin_nested():`"
     )
 
 
