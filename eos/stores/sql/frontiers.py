@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Connection,
     Engine,
     Executable,
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -22,9 +24,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from eos.core.record import Position
+from eos.core.record import Position, Shard
 from eos.stores.sql.connections import Attached
 from eos.stores.sql.errors import translated
+from eos.stores.sql.ledger_tables import shards
 from eos.stores.sql.tables import frontiers, inbox_keys, suppressed
 
 PRUNED_AT_ONCE = 200
@@ -155,6 +158,7 @@ class Frontiers:
         rows = [{**self._at(lane), "_topic": topic, "_next": at} for lane, at in starts.items()]
         with translated(), engine.begin() as connection:
             if rows:
+                open_shard(connection, self._shard(rows[0]["_topic_id"]))
                 connection.execute(_OPEN[connection.dialect.name], rows)
         return self.read(engine, topic)
 
@@ -170,8 +174,21 @@ class Frontiers:
             for statement in _RENAMES:
                 connection.execute(statement, {**self._whose, "_old": old, "_new": new})
 
+    def _shard(self, topic_id: str) -> Shard:
+        return Shard(self._whose["_namespace"], self._whose["_group"], topic_id)
+
     def _at(self, lane: Lane) -> dict[str, Any]:
         return {**self._whose, "_topic_id": lane.topic_id, "_partition": lane.partition}
+
+
+def open_shard(db: Connection, shard: Shard) -> None:
+    """Make the row that keys belong to, if it is missing."""
+    row = {
+        "namespace": shard.namespace,
+        "consumer_group": shard.group,
+        "topic_id": shard.topic_id,
+    }
+    db.execute(_INSERT[db.dialect.name](shards).on_conflict_do_nothing(), row)
 
 
 def _ours(table: Any) -> Sequence[Any]:
@@ -207,12 +224,24 @@ _CAUGHT_UP = (
 _READ = select(frontiers.c.topic_id, frontiers.c.partition, frontiers.c.next_offset).where(
     *_ours(frontiers), frontiers.c.topic == bindparam("_topic")
 )
+_other = shards.alias()
 _RENAMES = [
-    update(table)
-    .where(*_ours(table), table.c.topic_id == bindparam("_old"))
-    .values(topic_id=bindparam("_new"))
-    for table in (frontiers, inbox_keys)
+    update(frontiers)
+    .where(*_ours(frontiers), frontiers.c.topic_id == bindparam("_old"))
+    .values(topic_id=bindparam("_new")),
+    update(shards)
+    .where(
+        *_ours(shards),
+        shards.c.topic_id == bindparam("_old"),
+        ~exists().where(*_ours(_other), _other.c.topic_id == bindparam("_new")),
+    )
+    .values(topic_id=bindparam("_new")),
 ]
+_SHARD = (
+    select(shards.c.id)
+    .where(*_ours(shards), shards.c.topic_id == bindparam("_topic_id"))
+    .scalar_subquery()
+)
 _OPEN: dict[str, Executable] = {
     name: make(frontiers)
     .values(
@@ -230,10 +259,8 @@ _OPEN: dict[str, Executable] = {
 _OWN: dict[str, Executable] = {
     name: make(inbox_keys)
     .values(
-        namespace=bindparam("_namespace"),
-        consumer_group=bindparam("_group"),
+        shard=_SHARD,
         digest=bindparam("_digest"),
-        topic_id=bindparam("_topic_id"),
         partition=bindparam("_partition"),
         record_offset=bindparam("_offset"),
         fingerprint=bindparam("_fingerprint"),
@@ -244,8 +271,7 @@ _OWN: dict[str, Executable] = {
     for name, make in _INSERT.items()
 }
 _OWNER = select(inbox_keys.c.partition, inbox_keys.c.record_offset, inbox_keys.c.fingerprint).where(
-    *_ours(inbox_keys),
-    inbox_keys.c.topic_id == bindparam("_topic_id"),
+    inbox_keys.c.shard == _SHARD,
     inbox_keys.c.digest == bindparam("_digest"),
 )
 _NOTE = insert(suppressed).values(
@@ -272,8 +298,7 @@ PRUNE = delete(inbox_keys).where(
     tuple_(*_KEY_COLUMNS).in_(
         select(*_KEY_COLUMNS)
         .where(
-            *_ours(inbox_keys),
-            inbox_keys.c.topic_id == bindparam("_topic_id"),
+            inbox_keys.c.shard == _SHARD,
             inbox_keys.c.log_time < _COME_TO - bindparam("_window"),
         )
         .order_by(inbox_keys.c.log_time)

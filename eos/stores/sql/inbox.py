@@ -18,6 +18,7 @@ from eos.stores.sql import tables
 from eos.stores.sql.connections import attached, same_database
 from eos.stores.sql.effects import SqlEffects, of_shard, patient
 from eos.stores.sql.errors import translated
+from eos.stores.sql.frontiers import open_shard
 from eos.stores.sql.keys import forget
 from eos.stores.sql.tables import frontiers, suppressed
 
@@ -83,6 +84,7 @@ class SqlInbox:
         ]
         make = _INSERT[self._engine.dialect.name](frontiers).on_conflict_do_nothing()
         with translated(), _locking(self._engine) as connection:
+            open_shard(connection, shard)
             connection.execute(make, rows)
             connection.commit()
 

@@ -13,7 +13,7 @@ SQLite one transaction writes at a time, and nobody can come between.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, bindparam, func, insert, select, text
 
 from eos.core import rules
 from eos.core.errors import AbortableError
@@ -22,6 +22,7 @@ from eos.core.record import Shard
 from eos.core.rules import Owner, Verdict
 from eos.stores.sql.arrays import array, joined
 from eos.stores.sql.frontiers import PRUNE
+from eos.stores.sql.ledger_tables import shards
 from eos.stores.sql.tables import frontiers, suppressed
 
 FORGOTTEN_AT_ONCE = 5_000
@@ -33,22 +34,20 @@ _FIND = {
     "sqlite": text(
         "WITH RECURSIVE k(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i + 1 < :count)"
         ' SELECT o.digest, o."partition", o.record_offset, o.fingerprint'
-        " FROM k CROSS JOIN eos_inbox_keys o WHERE o.namespace = :namespace"
-        " AND o.consumer_group = :group AND o.topic_id = :topic_id"
+        " FROM k CROSS JOIN eos_inbox_keys o WHERE o.shard = :shard"
         " AND o.digest = substr(:digests, 12 * k.i + 1, 12)"
     ),
     "postgresql": text(
         'SELECT o.digest, o."partition", o.record_offset, o.fingerprint'
         " FROM generate_series(0, CAST(:count AS int) - 1) AS k(i) CROSS JOIN LATERAL ("
         ' SELECT digest, "partition", record_offset, fingerprint FROM eos_inbox_keys'
-        " WHERE namespace = :namespace AND consumer_group = :group AND topic_id = :topic_id"
-        " AND digest = substring(CAST(:digests AS bytea) FROM 12 * k.i + 1 FOR 12) LIMIT 1) AS o"
+        " WHERE shard = :shard AND digest ="
+        " substring(CAST(:digests AS bytea) FROM 12 * k.i + 1 FOR 12) LIMIT 1) AS o"
     ),
 }
 _OWN = text(
-    "INSERT INTO eos_inbox_keys (namespace, consumer_group, topic_id, digest,"
-    ' "partition", record_offset, fingerprint, log_time)'
-    " SELECT :namespace, :group, :topic_id,"
+    'INSERT INTO eos_inbox_keys (shard, digest, "partition", record_offset, fingerprint, log_time)'
+    " SELECT CAST(:shard AS int),"
     " substring(CAST(:digests AS bytea) FROM CAST(12 * (n - 1) + 1 AS int) FOR 12), p, o, f, t"
     " FROM unnest(CAST(:partitions AS int[]), CAST(:offsets AS bigint[]),"
     " CAST(:fingerprints AS bigint[]), CAST(:times AS bigint[]))"
@@ -56,8 +55,14 @@ _OWN = text(
 )
 # As the driver itself wants it: there is no round trip to save, but work for each row.
 _OWN_SQLITE = (
-    "INSERT INTO eos_inbox_keys (namespace, consumer_group, topic_id, digest,"
-    ' "partition", record_offset, fingerprint, log_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
+    'INSERT INTO eos_inbox_keys (shard, digest, "partition", record_offset, fingerprint, log_time)'
+    " VALUES (?, ?, ?, ?, ?, ?)"
+)
+
+_NUMBER = select(shards.c.id).where(
+    shards.c.namespace == bindparam("_namespace"),
+    shards.c.consumer_group == bindparam("_group"),
+    shards.c.topic_id == bindparam("_topic_id"),
 )
 
 New = Mapping[bytes, tuple[Owner, int]]
@@ -80,11 +85,12 @@ def claim(
         AbortableError: An owner was forgotten under our eyes.
     """
     digests = list(dict.fromkeys(d for claims in batch for d in claims.digests if d))
-    owners = _find(db, shard, digests)
+    number = db.execute(_NUMBER, _scope(shard)).scalar_one() if digests else 0
+    owners = _find(db, number, digests)
     new = _first(batch, owners, times, now)
-    if new and _own(db, shard, new) < len(new):
+    if new and _own(db, number, new) < len(new):
         # Somebody else was quicker, and has committed.
-        others = _find(db, shard, new)
+        others = _find(db, number, new)
         owners |= {d: owner for d, owner in others.items() if owner != new[d][0]}
         if len(others) < len(new):
             raise AbortableError("the owner of a key was forgotten meanwhile", "database")
@@ -132,19 +138,18 @@ def forget(db: Connection, shard: Shard, partitions: int, window: int) -> bool:
     )
     if db.execute(rows).scalar_one() < partitions:
         return False
-    whose = {f"_{name}": value for name, value in _scope(shard).items()}
     bounds = {"_window": window, "_limit": FORGOTTEN_AT_ONCE}
-    return db.execute(PRUNE, {**whose, **bounds}).rowcount == FORGOTTEN_AT_ONCE
+    return db.execute(PRUNE, {**_scope(shard), **bounds}).rowcount == FORGOTTEN_AT_ONCE
 
 
 def _scope(shard: Shard) -> dict[str, Any]:
-    return {"namespace": shard.namespace, "group": shard.group, "topic_id": shard.topic_id}
+    return {"_namespace": shard.namespace, "_group": shard.group, "_topic_id": shard.topic_id}
 
 
-def _find(db: Connection, shard: Shard, digests: Collection[bytes]) -> dict[bytes, Owner]:
+def _find(db: Connection, shard: int, digests: Collection[bytes]) -> dict[bytes, Owner]:
     if not digests:
         return {}
-    asked = {**_scope(shard), "count": len(digests), "digests": joined(digests)}
+    asked = {"shard": shard, "count": len(digests), "digests": joined(digests)}
     rows = db.execute(_FIND[db.dialect.name], asked)
     return {bytes(row[0]): Owner(row[1], row[2], row[3]) for row in rows}
 
@@ -166,16 +171,15 @@ def _first(
     return new
 
 
-def _own(db: Connection, shard: Shard, new: New) -> int:
+def _own(db: Connection, shard: int, new: New) -> int:
     """Write owners down; give how many of the keys had none."""
     digests = sorted(new)
     owned = [new[digest] for digest in digests]
     if db.dialect.name == "sqlite":
-        whose = (shard.namespace, shard.group, shard.topic_id)
-        rows = [(*whose, d, *owner, time) for d, (owner, time) in zip(digests, owned, strict=True)]
+        rows = [(shard, d, *owner, time) for d, (owner, time) in zip(digests, owned, strict=True)]
         return db.exec_driver_sql(_OWN_SQLITE, rows).rowcount
     told = {
-        **_scope(shard),
+        "shard": shard,
         "digests": joined(digests),
         "partitions": array(owner.partition for owner, _ in owned),
         "offsets": array(owner.offset for owner, _ in owned),

@@ -86,20 +86,21 @@ suppressed = Table(
 )
 """The audit: each record that was suppressed, in whose favour, and why. Only added to."""
 
+# The columns stand in an order that leaves PostgreSQL nothing to fill up.
 inbox_keys = Table(
     "eos_inbox_keys",
     metadata,
-    Column("namespace", String(100), primary_key=True),
-    Column("consumer_group", String(255), primary_key=True),
-    Column("topic_id", String(260), primary_key=True),
-    Column("digest", LargeBinary(64), primary_key=True),
-    Column("partition", Integer, nullable=False),
     Column("record_offset", BigInteger, nullable=False),
     Column("fingerprint", BigInteger, nullable=False),
     Column("log_time", BigInteger, nullable=False),
-    Index("eos_inbox_keys_time", "namespace", "consumer_group", "topic_id", "log_time"),
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("partition", Integer, nullable=False),
+    Column("digest", LargeBinary(12), primary_key=True),
+    Index("eos_inbox_keys_time", "shard", "log_time"),
+    sqlite_with_rowid=False,
 )
-"""Which position owns an idempotency key, where effects are in this same database."""
+"""Which position owns an idempotency key, where effects are in this same database. The shard is a
+row of `eos_ledger_shards`: namespace, group and topic id."""
 
 Migration = Callable[[Connection], None]
 
