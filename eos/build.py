@@ -89,7 +89,7 @@ def line(
     emit: Emit,
     *,
     clock: Clock = time,
-    executor: Executor | None = None,
+    beside: Callable[[], Executor] = Beside,
 ) -> Line:
     """Put the four steps together on these ports.
 
@@ -99,7 +99,7 @@ def line(
         ports: The adapters.
         emit: Told what happens.
         clock: Tells the time.
-        executor: Where transactions end; None: in a thread beside the line.
+        beside: Makes what transactions end in: by default a thread beside the line.
     """
     inboxes = {step.source: ports.inbox(step.into) for step in steps if step.into is not None}
     for inbox in inboxes.values():
@@ -126,7 +126,7 @@ def line(
         inboxes=inboxes,
         inside=parts.claim.inside,
     )
-    settle = _settle(settings, ports, parts, emit, clock, executor)
+    settle = _settle(settings, ports, parts, emit, clock, beside)
     parts.consume.revoking = settle.give_back
     window = Window(ports.ledger, parts.consume, emit, clock, inboxes, settings.window_seconds)
     backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
@@ -221,7 +221,7 @@ def _settle(
     parts: _Parts,
     emit: Emit,
     clock: Clock,
-    executor: Executor | None,
+    beside: Callable[[], Executor] = Beside,
 ) -> Settle:
     return Settle(
         transactions=ports.transactions,
@@ -229,7 +229,7 @@ def _settle(
         inboxes=Inboxes(claim=parts.claim, plain=parts.plain, publish=ports.publish),
         consume=parts.consume,
         claim=parts.claim,
-        executor=executor or Beside(),
+        beside=beside,
         interval=duration(settings.commit_interval),
         limit=settings.batch_records * TRANSACTION_BATCHES,
         emit=emit,
@@ -330,7 +330,7 @@ def loop(
         consume=parts.consume,
         claim=parts.claim,
         plain=parts.plain,
-        settle=_settle(settings, ports, parts, tell, clock, None) if producer else None,
+        settle=_settle(settings, ports, parts, tell, clock) if producer else None,
         publish=ports.publish,
         letters=DeadLetters(settings.dead_letters, config.max_message_bytes(settings)),
         window=Window(ports.ledger, parts.consume, tell, clock),

@@ -418,6 +418,9 @@ class Transactions(Protocol):
     def abort(self) -> None:
         """Abort what was begun; without a transaction, do nothing."""
 
+    def abandon(self) -> None:
+        """Let go of a producer that another thread hangs in; the next one fences it."""
+
     def settle_unknown(self) -> None:
         """Make the outcome of a transaction final, by a new producer under the same id."""
 

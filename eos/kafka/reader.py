@@ -20,6 +20,7 @@ from eos.kafka.config import CLIENT_LOG, is_incremental, poll_interval
 from eos.kafka.errors import is_place_taken, translated, translating
 from eos.kafka.forms import committed, generation, offsets, topic_partitions
 from eos.kafka.vigil import Vigil
+from eos.kafka.within import within
 
 _TIMEOUT = 5.0
 _STABLE_TIMEOUT = 1.0
@@ -181,7 +182,12 @@ class KafkaReader:
                 self._asked.update(frontiers)
                 self._consumer.commit(offsets=offsets(frontiers), asynchronous=True)
                 return
-            answer = self._consumer.commit(offsets=offsets(frontiers), asynchronous=False)
+            consumer, given = self._consumer, offsets(frontiers)
+            answer = within(
+                _TIMEOUT,
+                "commit offsets",
+                lambda: consumer.commit(offsets=given, asynchronous=False),
+            )
         for partition in answer:
             if partition.error:
                 raise translated(partition.error, f"commit {partition.topic}")

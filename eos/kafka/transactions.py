@@ -111,14 +111,16 @@ class KafkaTransactions:
 
     def send_offsets(self, frontiers: Mapping[Partition, Frontier], group_metadata: object) -> None:
         """Add the frontiers, fenced by the group's generation."""
+        producer = self._producer
         self._call(
             "send offsets",
-            self._producer.send_offsets_to_transaction,
+            producer.send_offsets_to_transaction,
             offsets(frontiers),
             group_metadata,
             _CALL_TIMEOUT,
         )
-        self._offsets_sent = True
+        if producer is self._producer:
+            self._offsets_sent = True
 
     def commit(self) -> bool:
         """Commit; False if nobody can say yet whether it is committed."""
@@ -177,6 +179,11 @@ class KafkaTransactions:
         except KafkaException:
             # Not even a fenced one proves a twin: the transaction may have expired.
             self._supervisor.see(Seen.INDEFINITE)
+
+    def abandon(self) -> None:
+        """Let go of a producer that another thread hangs in; the next one fences it."""
+        self._supervisor.see(Seen.INDEFINITE)
+        self._drop()
 
     def settle_unknown(self) -> None:
         """Make every earlier outcome final, by a new producer under the same id."""
@@ -257,9 +264,12 @@ class KafkaTransactions:
             raise self._failed(error.args[0], "serve the producer") from error
 
     def _call(self, doing: str, function: Callable[..., Any], *arguments: Any) -> None:
+        producer = self._producer
         try:
             function(*arguments)
         except KafkaException as error:
+            if producer is not self._producer:  # what it says is of one that was abandoned
+                raise AbortableError(f"{doing}: {error}", "transaction") from error
             raise self._failed(error.args[0], doing) from error
 
     def _failed(self, error: KafkaError, doing: str) -> EosError:

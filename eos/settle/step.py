@@ -6,10 +6,19 @@ claim means that claims may have been lost, and that somebody else may have hand
 
 A transaction ends beside the line, while the next records are read, claimed and handled;
 one at a time. Its outcome is collected by the line, in the line's thread.
+
+With a coordinator away, `send_offsets_to_transaction` of librdkafka waits for it, whatever its
+time-out. By then the broker gives the transaction up anyway, so the line does, too:
+
+1. The thread beside the line hangs before the commit (`Batch.ending` is False).
+2. The line marks the batch as given up, has a new producer made under the same id, which fences
+   the old one, and goes on with a new thread.
+3. The old call comes back some day. Its thread finds the batch given up, and touches nothing.
 """
 
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +34,7 @@ from eos.settle.inbox import Inboxes
 from eos.settle.plain import Plain
 
 PATIENCE_SECONDS = 60.0
+OVERDUE_SECONDS = 15.0
 _SOON_SECONDS = 3.0
 
 
@@ -38,6 +48,8 @@ class Batch:
         due: When it is to be settled, monotonic seconds.
         seals: The seals under which its claims were made.
         began: When its transaction was begun, monotonic seconds.
+        ending: Whether its commit or abort has begun: then it is not given up any more.
+        given_up: Whether it was given up.
     """
 
     membership: object
@@ -45,6 +57,8 @@ class Batch:
     handled: list[Handled] = field(default_factory=list)
     seals: Seals = field(default_factory=dict)
     began: float = 0.0
+    ending: bool = False
+    given_up: bool = False
 
     @property
     def records(self) -> int:
@@ -73,13 +87,15 @@ class Settle:
         inboxes: Settles what has its effect in a database.
         consume: Whose frontiers are moved on.
         claim: Sees that the seals of the claims still hold.
-        executor: Where transactions are committed.
+        beside: Makes what transactions are committed in.
         interval: At most this many seconds are handled before they are settled.
         limit: At most this many records.
         emit: Told of outcomes, in the line's thread.
         clock: Tells the time.
         patience: How many seconds the end of a transaction is waited for, beyond all the
             time-outs of its calls.
+        overdue: After how many seconds one is given up that is not being committed yet; longer
+            than the broker leaves a transaction open.
     """
 
     def __init__(
@@ -90,20 +106,22 @@ class Settle:
         inboxes: Inboxes,
         consume: Consume,
         claim: Claim,
-        executor: Executor,
+        beside: Callable[[], Executor],
         interval: float,
         limit: int,
         emit: Emit,
         clock: Clock = time,
         patience: float = PATIENCE_SECONDS,
+        overdue: float = OVERDUE_SECONDS,
     ) -> None:
-        self._patience = patience
+        self._patience, self._overdue = patience, overdue
         self._transactions = transactions
         self._plain = plain
         self._inboxes = inboxes
         self._consume = consume
         self._claim = claim
-        self._executor = executor
+        self._beside, self._executor = beside, beside()
+        self._deciding = threading.Lock()  # whether a batch ends, or is given up
         self._interval = interval
         self._limit = limit
         self._emit = emit
@@ -234,11 +252,11 @@ class Settle:
         if self._committing is None:
             return False
         batch, outcome = self._committing
-        return outcome.done() or self._left(batch) == 0
+        return outcome.done() or self._left(batch, self._overdue) == 0
 
-    def _left(self, batch: Batch) -> float:
+    def _left(self, batch: Batch, limit: float) -> float:
         """Give how much longer the end of its transaction is waited for, in seconds."""
-        return max(0.0, batch.began + self._patience - self._clock.monotonic())
+        return max(0.0, batch.began + limit - self._clock.monotonic())
 
     def _begin(self) -> None:
         """Begin to settle what is pending."""
@@ -267,25 +285,27 @@ class Settle:
         try:
             self._transactions.send_offsets(batch.ends, batch.membership)
             self._claim.confirm(batch.seals)
+            self._end(batch)
             return self._transactions.commit()
         except (AbortableError, RetriableError):
+            self._end(batch)
             # At once: the line may be recovering the ledger, and would wait for it to end.
             self._transactions.abort()
             raise
+
+    def _end(self, batch: Batch) -> None:
+        """Begin to commit or abort: from here on the line waits."""
+        with self._deciding:
+            if batch.given_up:
+                raise AbortableError("the transaction was given up meanwhile", "transaction")
+            batch.ending = True
 
     def _collect(self) -> bool:
         """Wait for the transaction under way, and move the frontiers on."""
         if self._committing is None:
             return False
         (batch, outcome), self._committing = self._committing, None
-        try:
-            known = outcome.result(self._left(batch))
-        except TimeoutError as error:
-            self._hung = True
-            raise HungError(
-                f"a transaction did not end within {self._patience:g} s, whatever time-outs its "
-                "calls were given: this process must be replaced. Nothing is lost"
-            ) from error
+        known = self._known(batch, outcome)
         if not known:
             self._resolve(batch.ends)
         self._failed = 0
@@ -305,6 +325,32 @@ class Settle:
         # Kafka knows the frontiers by now; the ledger is only told.
         self._plain.tell([h.slice for h in batch.handled if h.slice.lane.plain])
         return True
+
+    def _known(self, batch: Batch, outcome: Future[bool]) -> bool:
+        """Wait for what became of a transaction; False if nobody can say yet."""
+        try:
+            return outcome.result(self._left(batch, self._overdue))
+        except TimeoutError:
+            self._give_up(batch)
+        try:
+            return outcome.result(self._left(batch, self._patience))
+        except TimeoutError as error:
+            self._hung = True
+            raise HungError(
+                f"a transaction did not end within {self._patience:g} s, whatever time-outs its "
+                "calls were given: this process must be replaced. Nothing is lost"
+            ) from error
+
+    def _give_up(self, batch: Batch) -> None:
+        """Go on without the thread that hangs, unless the transaction is being ended."""
+        with self._deciding:
+            if batch.ending:
+                return
+            batch.given_up = True
+        self._executor.shutdown(wait=False)
+        self._executor = self._beside()
+        self._transactions.abandon()
+        raise RetriableError("the client does not come back from a call: brokers away?", on="kafka")
 
     def _resolve(self, ends: dict[Partition, Frontier]) -> None:
         """Find out what became of a commit that nobody answered.

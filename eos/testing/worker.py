@@ -66,7 +66,7 @@ class Worker:
             inbox=lambda into: wires.port("inbox", cast("Inbox", _Inbox(SqlInbox(into), wires))),
         )
         watched = [replace(step, handler=self._watched(step)) for step in steps]
-        self._line = line(settings, watched, ports, self._told, clock=clock, executor=Inline())
+        self._line = line(settings, watched, ports, self._told, clock=clock, beside=Inline)
 
     def turn(self) -> bool:
         """Take one batch along the line; with nothing to read, settle what was handled.

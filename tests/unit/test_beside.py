@@ -7,7 +7,9 @@ import pytest
 
 from eos import build
 from eos.core.errors import HungError
+from eos.core.events import Committed, Event, Waiting
 from eos.core.ports import Ports
+from eos.core.record import Send
 from eos.core.settings import Settings
 from eos.handle import Step
 from eos.settle import Settle
@@ -33,28 +35,53 @@ def test_an_error_is_raised_where_the_outcome_is_asked_for() -> None:
     beside.shutdown()
 
 
-def test_a_line_whose_client_never_comes_back_ends_instead_of_standing_still(
+class Kit:
+    """A line over memory ports whose producer hangs in one of its calls, once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self.kafka = MemoryKafka({"in": 1, "out": 1})
+        self.free, self.told = threading.Event(), list[Event]()
+        settings = Settings(group="g", brokers="a:1", ledger="memory:", commit_interval=0)
+        ports: Ports = self.kafka.ports(MemoryLedger(60), "0")
+        hangs = Fault(method, "before", 1, self._hang)
+        ports.transactions = faulty(ports.transactions, hangs)
+        impatient: Any = Settle.__init__
+
+        def init(settle: Settle, **given: Any) -> None:
+            impatient(settle, **given, patience=0.4, overdue=0.2)
+
+        monkeypatch.setattr(Settle, "__init__", init)
+        steps = [Step("in", "out", lambda record: Send(record.value), False, "f")]
+        self.line = build.line(settings, steps, ports, self.told.append)
+        self.kafka.send("in", b"a", headers=[("message-id", b"a")], partition=0)
+
+    def _hang(self) -> None:
+        self.free.wait(60)
+
+    def sent(self) -> list[Any]:
+        """Give what was committed to the output."""
+        return [message.value() for message in self.kafka.messages("out")]
+
+
+def test_a_transaction_that_hangs_before_its_commit_is_given_up_and_done_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kafka, never = MemoryKafka({"in": 1, "out": 1}), threading.Event()
-    kafka.send("in", b"a", headers=[("message-id", b"a")], partition=0)
-    settings = Settings(group="g", brokers="a:1", ledger="memory:", commit_interval=0)
-    ports: Ports = kafka.ports(MemoryLedger(60), "0")
+    kit = Kit(monkeypatch, "send_offsets")
+    kit.line.run(lambda: any(isinstance(event, Committed) for event in kit.told))
+    assert "kafka" in [event.on for event in kit.told if isinstance(event, Waiting)]
+    assert kit.sent() == [b"a"]
 
-    def hang() -> None:
-        never.wait(60)
+    kit.free.set()  # the old call comes back: it may not touch what others do by now
+    old = [thread for thread in threading.enumerate() if thread.name == "settle"]
+    for thread in old:
+        thread.join(5)
+    assert kit.sent() == [b"a"]
 
-    hangs = Fault("send_offsets", "before", 1, hang)
-    ports.transactions = faulty(ports.transactions, hangs)
-    impatient: Any = Settle.__init__
 
-    def init(self: Settle, **given: Any) -> None:
-        impatient(self, **given, patience=0.2)
-
-    monkeypatch.setattr(Settle, "__init__", init)
-    line = build.line(
-        settings, [Step("in", "out", lambda _: None, False, "f")], ports, lambda _: None
-    )
+def test_a_line_whose_commit_never_comes_back_ends_instead_of_standing_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kit = Kit(monkeypatch, "commit")
     with pytest.raises(HungError):
-        line.run(lambda: False)
-    never.set()
+        kit.line.run(lambda: False)
+    kit.free.set()

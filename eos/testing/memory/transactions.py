@@ -57,6 +57,10 @@ class MemoryTransactions:
             if self._epoch is not None:
                 self._mine().end()
 
+    def abandon(self) -> None:
+        """Let go of the producer; what it began is fenced."""
+        self.settle_unknown()
+
     def settle_unknown(self) -> None:
         """Make the outcome of a transaction final."""
         self._epoch = self._kafka.initialise(self._id)
