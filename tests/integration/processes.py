@@ -69,10 +69,14 @@ class Worker:
             "broken": self.broken,
             "into": self.into,
         }
+        self.launch("tests.integration.worker", order)
+
+    def launch(self, program: str, order: dict[str, Any]) -> None:
+        """Start a process of a module, with an order that it finds in its arguments."""
         self.output.append(self.diary.with_suffix(f".{len(self.output)}.out"))
         with self.output[-1].open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.integration.worker", json.dumps(order)],
+                [sys.executable, "-m", program, json.dumps(order)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
