@@ -97,11 +97,16 @@ class Opening:
             shard = self._shards[topic] = self._shard(topic_id)
             numbers = [number for name, number in frontiers if name == topic]
             found = {number: frontiers[topic, number] for number in numbers}
+            # Before rows are read: from here on nobody else tells the ledger of later ones.
+            epochs = self._ledger.take(shard, numbers)
             if topic in self._inboxes:
                 found = self._rows(topic, shard, found)
-            for number, taken in self._ledger.take(shard, numbers).items():
+            for number, taken in epochs.items():
                 place = (topic, number)
                 lane = self._lane(place, shard, taken, found[number], assigned[place])
+                if lane.inbox and taken.floor > lane.frontier:
+                    # An older backup was restored, and the user says that he means it.
+                    self.replay(lane, lane.frontier)
                 number_told, told = self.told.pop(place, (0, 0))
                 if number_told == lane.assignment and told < lane.frontier:
                     self.announce(lane, told)
