@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from eos.claim.digest import Digest
 from eos.claim.keys import Identify
 from eos.consume import Consume
 from eos.consume.opening import Opening
-from eos.core.errors import EosError
+from eos.core.errors import EosError, RetriableError
 from eos.core.events import Emit
 from eos.core.keys import standard
 from eos.core.ports import NO_INBOXES, Clock, Inbox, Ledger, Partition, Ports, Publish
@@ -103,7 +104,8 @@ def line(
     """
     inboxes = {step.source: ports.inbox(step.into) for step in steps if step.into is not None}
     for inbox in inboxes.values():
-        inbox.check()
+        with suppress(RetriableError):  # one that is away is waited for when rows are read
+            inbox.check()
     ports = replace(ports, ledger=when_away(settings.ledger_down, ports.ledger, clock))
     parts = _parts(
         settings,
