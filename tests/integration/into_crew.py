@@ -2,6 +2,7 @@
 
 import random
 import signal
+import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ class Crew:
         bank: Whose money they move.
         tellers: All slots.
         kills: How many processes were killed.
+        leaving: Processes that were asked to stop, and that others have replaced.
     """
 
     bank: Bank
     tellers: list[Teller]
     kills: int = 0
+    leaving: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
@@ -74,6 +77,8 @@ class Crew:
         self.wait(self.bank.is_settled)
         for teller in self.tellers:
             teller.drain()
+        codes = [process.wait(SECONDS) for process in self.leaving]
+        assert not any(codes), codes
 
     def wait(self, condition: Callable[[], bool], seconds: float = 2 * SECONDS) -> None:
         """Wait for something that they do; none of them may die of itself meanwhile."""
@@ -101,4 +106,7 @@ class Crew:
         trace: TracebackType | None,
     ) -> None:
         """Leave no process behind."""
+        for process in self.leaving:
+            process.kill()
+            process.wait()
         self._stack.close()
