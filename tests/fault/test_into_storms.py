@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from sqlalchemy import create_engine
 
-from eos.db import create
 from eos.devstack import Server, Stack, running
 from tests.integration.cluster import Cluster
+from tests.integration.into_broken import TWO_TRANSACTIONS
 from tests.integration.into_crew import Crew
-from tests.integration.into_kit import Bank
+from tests.integration.into_kit import Bank, fresh
 from tests.integration.processes import quick
 
 ROUNDS = int(os.environ.get("EOS_STORM_ROUNDS", "40"))
@@ -41,47 +40,64 @@ def database() -> Iterator[Stack]:
 def bank(
     database: Stack, cluster: Cluster, topic: Callable[..., str], namespace: str
 ) -> Iterator[Bank]:
-    # The bank looks on from outside: a connection that broke meanwhile is made anew.
-    url = database.postgres_url.replace("postgresql://", "postgresql+psycopg://")
-    engine = create_engine(url, pool_pre_ping=True)
-    create(engine)
-    yield Bank(cluster, topic("transfers", partitions=4), namespace, engine, SEED, partitions=4)
-    engine.dispose()
+    with fresh(database.postgres_url, namespace) as engine:
+        yield Bank(cluster, topic("transfers", partitions=4), namespace, engine, SEED, partitions=4)
+
+
+@pytest.fixture
+def broken() -> str:
+    """How the workers are broken."""
+    return ""
+
+
+@pytest.fixture
+def crew(
+    bank: Bank, bootstrap_servers: str, redis_url: str, tmp_path: Path, broken: str
+) -> Iterator[Crew]:
+    settings = quick(bootstrap_servers, redis_url, bank.group)
+    with Crew.of(3, settings, bank, tmp_path, pause=0.003, broken=broken) as made:
+        yield made
 
 
 @pytest.mark.timeout(ROUNDS * 60)
 def test_money_moves_once_while_postgres_goes_away_in_the_middle_of_rebalances(
-    bank: Bank,
-    database: Stack,
-    bootstrap_servers: str,
-    redis_url: str,
-    tmp_path: Path,
+    crew: Crew, database: Stack, redis_url: str
 ) -> None:
-    settings = quick(bootstrap_servers, redis_url, bank.group)
-    choice = random.Random(SEED)
-    with Crew.of(3, settings, bank, tmp_path, pause=0.003) as crew:
-        for teller in crew.tellers:
-            teller.batch = choice.random() < 1 / 2  # from their next process on
-        for _ in range(ROUNDS):
-            crew.advance(choice.randrange(30))
-            harm = choice.choice(list(HARMS))
-            hurt, heal = HARMS[harm]
-            moved = choice.choice([leaves_and_joins, is_killed, nobody_moves])
-            print(harm, moved.__name__)  # noqa: T201
-            bank.send(20)
-            moved(crew, choice)
-            time.sleep(choice.uniform(0, LONGEST_SECONDS))  # any moment of the rebalance
-            hurt(database.postgres)
-            choice.choice([leaves_and_joins, is_killed, nobody_moves])(crew, choice)
-            if choice.random() < 1 / 3:
-                with redis.Redis.from_url(redis_url) as ledger:
-                    ledger.flushall()
-            time.sleep(choice.uniform(0, LONGEST_SECONDS))  # so long it is away
-            heal(database.postgres)
-            bank.assert_whole()
-        crew.finish()
+    storm(crew, database.postgres, redis_url)
+    crew.finish()
+    crew.bank.assert_exact()
 
-    bank.assert_exact()
+
+@pytest.mark.timeout(ROUNDS * 60)
+@pytest.mark.parametrize("broken", [TWO_TRANSACTIONS])
+def test_workers_that_are_broken_are_found_out(crew: Crew, database: Stack, redis_url: str) -> None:
+    with pytest.raises(AssertionError, match=r"(ahead=\[\(|twice=\{)'id-"):
+        storm(crew, database.postgres, redis_url)
+
+
+def storm(crew: Crew, postgres: Server, redis_url: str) -> None:
+    """Let all of it come together."""
+    choice = random.Random(SEED)
+    bank = crew.bank
+    for teller in crew.tellers:
+        teller.batch = choice.random() < 1 / 2  # from their next process on
+    for _ in range(ROUNDS):
+        crew.advance(choice.randrange(30))
+        harm = choice.choice(list(HARMS))
+        hurt, heal = HARMS[harm]
+        moved = choice.choice([leaves_and_joins, is_killed, nobody_moves])
+        print(harm, moved.__name__)  # noqa: T201
+        bank.send(20)
+        moved(crew, choice)
+        time.sleep(choice.uniform(0, LONGEST_SECONDS))  # any moment of the rebalance
+        hurt(postgres)
+        choice.choice([leaves_and_joins, is_killed, nobody_moves])(crew, choice)
+        if choice.random() < 1 / 3:
+            with redis.Redis.from_url(redis_url) as ledger:
+                ledger.flushall()
+        time.sleep(choice.uniform(0, LONGEST_SECONDS))  # so long it is away
+        heal(postgres)
+        bank.assert_whole()
 
 
 def nobody_moves(_crew: Crew, _choice: random.Random) -> None:

@@ -61,7 +61,12 @@ class Crew:
         until = bank.done() + count
         if (missing := until + AHEAD - len(bank.sent)) > 0:
             bank.send(missing)
-        self.wait(lambda: bank.done() >= until)
+
+        def is_done() -> bool:
+            bank.assert_whole()  # at any moment, and not in the end alone
+            return bank.done() >= until
+
+        self.wait(is_done)
 
     def kill(self, choice: random.Random) -> None:
         """Kill one as `kill -9` does, and start its successor."""

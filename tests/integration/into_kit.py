@@ -6,12 +6,16 @@ The journal is only added to, and has no constraint: what is done twice stands t
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 
+from eos.db import create as create_tables
+from eos.db import engine_of
 from eos.devstack.waiting import wait_until
 from tests.integration.cluster import SECONDS, Cluster, Input
 from tests.integration.processes import Worker
@@ -54,7 +58,7 @@ class Bank:
         print(f"seed {self.seed}")  # noqa: T201 pytest shows it for a test that failed
         self.chance = random.Random(self.seed)
         self._orders: dict[str, tuple[int, bytes]] = {}
-        create(self.engine)
+        _create(self.engine)
 
     def send(self, count: int) -> None:
         """Send so many new transfers, and copies of any that were sent."""
@@ -157,7 +161,7 @@ class Bank:
         assert self.is_settled(), (rows, ends)
 
 
-def create(engine: Engine) -> None:
+def _create(engine: Engine) -> None:
     """Make the bank's own tables."""
     with engine.begin() as db:
         db.execute(text("CREATE TABLE accounts (name INTEGER PRIMARY KEY, balance INTEGER)"))
@@ -171,6 +175,20 @@ def create(engine: Engine) -> None:
             text("INSERT INTO accounts VALUES (:name, :balance)"),
             [{"name": name, "balance": EACH} for name in range(ACCOUNTS)],
         )
+
+
+@contextmanager
+def fresh(server_url: str, name: str) -> Iterator[Engine]:
+    """Make a database on a PostgreSQL that may go away; what looks at it connects again."""
+    admin = create_engine(engine_of(server_url).url, isolation_level="AUTOCOMMIT")
+    name = name.replace("-", "_")
+    with admin.connect() as db:
+        db.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    engine = create_engine(admin.url.set(database=name), pool_pre_ping=True)
+    create_tables(engine)
+    yield engine
+    engine.dispose()
 
 
 def url(engine: Engine) -> str:

@@ -16,13 +16,12 @@ from sqlalchemy import Engine, create_engine, text
 from eos.core.errors import FatalError
 from eos.core.events import Aborted, Waiting
 from eos.core.settings import Settings
-from eos.db import create
 from eos.devstack import Server, Stack, running
 from eos.devstack.waiting import wait_until
 from eos.handle import Step
 from tests.fault.rows import rows
 from tests.integration.cluster import SECONDS, Cluster
-from tests.integration.into_kit import Bank, Teller, url
+from tests.integration.into_kit import Bank, Teller, fresh, url
 from tests.integration.into_worker import Tellers
 from tests.integration.lines import Running
 from tests.integration.processes import quick
@@ -57,16 +56,8 @@ def away(
 ) -> Iterator[Bank]:
     """A bank whose database is on that server."""
     postgres.start()
-    plain = own_database.postgres_url.replace("postgresql://", "postgresql+psycopg://")
-    admin = create_engine(plain, isolation_level="AUTOCOMMIT")
-    name = namespace.replace("-", "_")
-    with admin.connect() as db:
-        db.execute(text(f"CREATE DATABASE {name}"))
-    engine = create_engine(admin.url.set(database=name), pool_pre_ping=True)
-    create(engine)
-    yield Bank(cluster, topic("transfers", partitions=2), namespace, engine, seed=51)
-    engine.dispose()
-    admin.dispose()
+    with fresh(own_database.postgres_url, namespace) as engine:
+        yield Bank(cluster, topic("transfers", partitions=2), namespace, engine, seed=51)
 
 
 @pytest.fixture
