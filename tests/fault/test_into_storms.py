@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,8 +110,4 @@ def is_killed(crew: Crew, choice: random.Random) -> None:
 
 def leaves_and_joins(crew: Crew, choice: random.Random) -> None:
     """Let one leave in order, as far as it can, and another one join."""
-    teller = choice.choice(crew.tellers)
-    assert teller.process
-    teller.process.send_signal(signal.SIGTERM)
-    crew.leaving.append(teller.process)
-    teller.serve()
+    crew.replace(choice)

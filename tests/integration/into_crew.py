@@ -77,10 +77,20 @@ class Crew:
         self.kills += 1
         teller.serve()
 
+    def replace(self, choice: random.Random) -> None:
+        """Ask one to stop, and start its successor at once."""
+        teller = choice.choice(self.tellers)
+        teller.await_up()
+        assert teller.process
+        teller.process.send_signal(signal.SIGTERM)
+        self.leaving.append(teller.process)
+        teller.serve()
+
     def finish(self) -> None:
         """Wait until all is settled, and let all of them stop in order."""
         self.wait(self.bank.is_settled)
         for teller in self.tellers:
+            teller.await_up()
             teller.drain()
         codes = [process.wait(SECONDS) for process in self.leaving]
         assert not any(codes), codes

@@ -229,6 +229,13 @@ class Teller(Worker):
         }
         self.launch("tests.integration.into_worker", order)
 
+    def await_up(self) -> None:
+        """Wait until its process can be asked to stop."""
+        up = wait_until(
+            lambda: any(note["pid"] == self.pid for note in self.notes("up")), seconds=SECONDS
+        )
+        assert up, self.told()
+
     @property
     def gate(self) -> Path:
         """The file that makes the next step the one at which it dies or stops."""

@@ -148,6 +148,7 @@ def main(order: dict[str, Any]) -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
     faulthandler.register(signal.SIGUSR1)  # where it hangs, if it does
     diary = Diary(order["diary"])
+    diary.note("up")  # from here on it can be asked to stop
     settings = Settings(**order["settings"])
     action = {"kill": faults.kill, "stop": faults.stop}[order["action"]]
     steps = Steps(diary, order["at"], order["where"], Path(order["gate"]), action)

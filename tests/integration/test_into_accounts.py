@@ -30,8 +30,16 @@ def bank(cluster: Cluster, topic: Callable[..., str], namespace: str, engine: En
 
 
 @pytest.fixture
-def settings(bootstrap_servers: str, redis_url: str, bank: Bank) -> dict[str, Any]:
-    return quick(bootstrap_servers, redis_url, bank.group)
+def ledger_kind() -> str:
+    return "redis"
+
+
+@pytest.fixture
+def settings(
+    bootstrap_servers: str, redis_url: str, bank: Bank, ledger_kind: str
+) -> dict[str, Any]:
+    ledger = redis_url if ledger_kind == "redis" else url(bank.engine)
+    return quick(bootstrap_servers, ledger, bank.group)
 
 
 @pytest.fixture
@@ -48,6 +56,13 @@ def heir(bank: Bank, settings: dict[str, Any], tmp_path: Path) -> Iterator[Telle
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("database_kind", "ledger_kind"),
+    rows(
+        [("postgresql", "redis"), ("sqlite", "itself"), ("postgresql", "itself")],
+        product(["postgresql", "sqlite"], ["redis", "itself"]),
+    ),
+)
 def test_money_is_conserved_over_kills_of_three_processes(
     bank: Bank, settings: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -3,10 +3,10 @@
 A process dies at its n-th step, the next one, which finds what it left, at its n+1-th, and so on.
 """
 
-import itertools
 import signal
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,14 @@ from tests.integration.processes import quick
 FEW = [(87, ""), (3, "before do_commit"), (3, "after do_commit"), (2, "after UPDATE eos_frontiers")]
 ALL = [(step, "") for step in range(1, 181)]
 HANDLERS = ["record", "batch", "stumbling record", "stumbling batch"]
+# The ledger is a Redis, or the database itself.
 WAYS = rows(
-    [("postgresql", "record"), ("sqlite", "batch"), ("postgresql", "stumbling batch")],
-    itertools.product(["postgresql", "sqlite"], HANDLERS),
+    [
+        ("postgresql", "redis", "record"),
+        ("sqlite", "itself", "batch"),
+        ("postgresql", "itself", "stumbling batch"),
+    ],
+    product(["postgresql", "sqlite"], ["redis", "itself"], HANDLERS),
 )
 # A process that comes back under its name has its partitions at once.
 STATIC = {
@@ -40,8 +45,16 @@ def bank(cluster: Cluster, topic: Callable[..., str], namespace: str, engine: En
 
 
 @pytest.fixture
-def teller(bank: Bank, bootstrap_servers: str, redis_url: str, tmp_path: Path) -> Teller:
-    settings = quick(bootstrap_servers, redis_url, bank.group, kafka=STATIC, backoff="20ms")
+def ledger_kind() -> str:
+    return "redis"
+
+
+@pytest.fixture
+def teller(
+    bank: Bank, bootstrap_servers: str, redis_url: str, tmp_path: Path, ledger_kind: str
+) -> Teller:
+    ledger = redis_url if ledger_kind == "redis" else url(bank.engine)
+    settings = quick(bootstrap_servers, ledger, bank.group, kafka=STATIC, backoff="20ms")
     return Teller(settings, bank.source, "", tmp_path / "teller", into=url(bank.engine))
 
 
@@ -58,7 +71,7 @@ def dies(bank: Bank, teller: Teller, step: int, where: str) -> None:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("database_kind", "handler"), WAYS)
+@pytest.mark.parametrize(("database_kind", "ledger_kind", "handler"), WAYS)
 def test_nothing_is_lost_or_done_twice_whatever_statement_or_call_a_process_dies_at(
     bank: Bank, teller: Teller, handler: str
 ) -> None:
