@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import Engine
 
 from eos.devstack.waiting import wait_until
-from tests.fault.rows import LONG, rows
+from tests.fault.rows import rows
 from tests.integration.cluster import SECONDS, Cluster
 from tests.integration.into_broken import NO_COMPARE
 from tests.integration.into_crew import Crew
 from tests.integration.into_kit import Bank, Teller, url
 from tests.integration.processes import quick
 
-KILLS = 100 if LONG else 8
+KILLS = len(rows(range(8), range(100)))
 BATCH = [False, True]
 POINTS = ["after ledger.claim", "after SAVEPOINT eos_whole"]
 # PostgreSQL gives up the transaction of a process that was stopped.

@@ -13,7 +13,7 @@ import redis
 from sqlalchemy import Engine
 
 from eos.devstack.waiting import wait_until
-from tests.fault.rows import LONG, rows
+from tests.fault.rows import rows
 from tests.integration.cluster import SECONDS, Cluster
 from tests.integration.into_broken import NO_CONFIRM
 from tests.integration.into_crew import Crew
@@ -22,7 +22,7 @@ from tests.integration.processes import quick
 
 # One that is stopped stays a member for so long.
 SESSION = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 300}
-ROUNDS = 60 if LONG else 5
+ROUNDS = rows(range(5), range(60))
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_money_moves_once_while_the_ledger_is_lost_again_and_again_and_processes
     settings = quick(bootstrap_servers, redis_url, bank.group)
     choice = random.Random(bank.seed)
     with Crew.of(3, settings, bank, tmp_path, pause=0.005) as crew:
-        for _ in range(ROUNDS):
+        for _ in ROUNDS:
             crew.advance(choice.randrange(1, 30))
             for harm in choice.choice(["flush", "kill", "kill flush", "flush kill"]).split():
                 if harm == "flush":
