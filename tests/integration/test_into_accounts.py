@@ -19,7 +19,7 @@ from tests.integration.processes import quick
 
 KILLS = len(rows(range(8), range(100)))
 BATCH = [False, True]
-POINTS = ["after ledger.claim", "after SAVEPOINT eos_whole"]
+POINTS = ["after ledger.claim", "before SELECT eos_frontiers.next_offset,"]
 # PostgreSQL gives up the transaction of a process that was stopped.
 GIVES_UP = "?options=-c%20idle_in_transaction_session_timeout%3D1000"
 
@@ -115,7 +115,11 @@ def test_a_zombie_that_has_not_begun_to_write_to_sqlite_does_nothing_when_it_wak
 
 
 @pytest.mark.parametrize(
-    "where", rows(["before do_commit"], ["before do_commit", "after UPDATE accounts"])
+    "where",
+    rows(
+        ["before do_commit"],
+        ["before do_commit", "after UPDATE accounts", "after SAVEPOINT eos_whole"],
+    ),
 )
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 def test_a_zombie_whose_transaction_the_server_gave_up_cannot_commit_it(
