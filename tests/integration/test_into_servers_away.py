@@ -95,7 +95,7 @@ def test_postgres_that_is_away_at_the_start_is_waited_for(
     away.assert_exact()
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("how", rows(["kill"], ["stop", "kill"]))
 def test_postgres_that_goes_away_is_waited_for(
     settings: Settings, away: Bank, postgres: Server, how: str
 ) -> None:
@@ -144,6 +144,7 @@ def test_postgres_that_stands_still_in_a_transaction_is_waited_for_and_the_group
 # --- an older backup ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("database_kind", rows(["sqlite"], ["postgresql", "sqlite"]))
 def test_an_older_backup_is_refused_until_told_and_then_all_is_done_again_that_it_lacks(
     settings: Settings, bank: Bank, tmp_path: Path
 ) -> None:
