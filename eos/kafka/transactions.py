@@ -268,7 +268,11 @@ class KafkaTransactions:
         try:
             function(*arguments)
         except KafkaException as error:
-            if producer is not self._producer:  # what it says is of one that was abandoned
+            abandoned = producer is not self._producer
+            # The error keeps this frame. It must not keep a client whose start timed out: that goes
+            # on by itself, takes the transactional id some day, and fences a successor.
+            del function, producer
+            if abandoned:  # what it says is of one that was abandoned
                 raise AbortableError(f"{doing}: {error}", "transaction") from error
             raise self._failed(error.args[0], doing) from error
 
