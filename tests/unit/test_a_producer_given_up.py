@@ -11,7 +11,7 @@ from eos.kafka import transactions
 from eos.kafka.transactions import KafkaTransactions
 
 
-class Client(Producer):  # type: ignore[misc]
+class Client(Producer):
     """The client itself, so that its end can be seen."""
 
 
