@@ -68,6 +68,7 @@ class KafkaReader:
         self._standing_in = False  # the vigil polls, not the line
         self._stood_in = False  # it did so since the line's last poll
         self._moved_on = False  # and partitions were given away in it
+        self._stuck = False  # a commit waits for a coordinator that is away
         self._errors: list[Any] = []
         self._asked: dict[Partition, Frontier] = {}  # commits that nobody waits for
         self._refused: dict[Partition, Frontier] = {}  # those of them that must be repeated
@@ -183,11 +184,13 @@ class KafkaReader:
                 self._consumer.commit(offsets=offsets(frontiers), asynchronous=True)
                 return
             consumer, given = self._consumer, offsets(frontiers)
+            self._stuck = True
             answer = within(
                 _TIMEOUT,
                 "commit offsets",
                 lambda: consumer.commit(offsets=given, asynchronous=False),
             )
+            self._stuck = False
         for partition in answer:
             if partition.error:
                 raise translated(partition.error, f"commit {partition.topic}")
@@ -252,7 +255,13 @@ class KafkaReader:
         """Leave the group."""
         with self._lock:
             self._vigil.stop()
-            self._consumer.close()
+            if not self._stuck:
+                self._consumer.close()
+                return
+        # It would wait for the commit that does not come back. Without the lock: what is told in
+        # it belongs to another thread then.
+        with suppress(RetriableError):
+            within(_TIMEOUT, "leave the group", self._consumer.close)
 
     def _made(self) -> Consumer:
         with translating("make a Kafka consumer"):
