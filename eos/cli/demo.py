@@ -20,31 +20,48 @@ _LINE_SECONDS = 5.0
 
 
 def demo(
-    records: Annotated[int, typer.Option(min=100, help="How many orders.")] = 100_000,
+    records: Annotated[
+        int | None, typer.Option(min=100, help="How many orders (100000; embedded: 24000).")
+    ] = None,
     duration: Annotated[
-        float, typer.Option(min=5, help="Over how many seconds they are published.")
-    ] = 90,
-    kills: Annotated[int, typer.Option(min=1, help="How often a worker is killed.")] = 10,
+        float | None,
+        typer.Option(min=5, help="Over how many seconds they are published (90; embedded: 24)."),
+    ] = None,
+    kills: Annotated[
+        int | None, typer.Option(min=1, help="How often a worker is killed (10; embedded: 9).")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Repeats orders and kills.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep data and logs in this folder.")] = None,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="No servers: a mock broker in this process, SQLite.")
+    ] = False,
 ) -> None:
     """Kill workers while orders come in, and count duplicates and losses.
 
-    Four eos workers and a plain at-least-once loop read the same orders and suffer the same
-    kills, on real Kafka and Redis. Exit status 1 if eos shows a duplicate or a loss, or if the
-    run put nothing to the test.
+    Some eos workers and as many of a plain at-least-once loop read the same orders and suffer the
+    same kills: on real Kafka and Redis, or, with --embedded, on nothing but this package, which
+    shows less, and says what. Exit status 1 if eos shows a duplicate or a loss, or if the run put
+    nothing to the test.
     """
     if seed is None:
         seed = random.SystemRandom().randrange(10**6)
-    options = Options(records=records, duration=duration, kills=kills, seed=seed, keep=keep)
     console = Console(soft_wrap=True)
     logging.getLogger("eos").addHandler(logging.NullHandler())  # kills are told by the demo
     try:
+        options = Options.fitting(
+            embedded=embedded, records=records, duration=duration, kills=kills, seed=seed, keep=keep
+        )
         report = _run(options, console)
     except (DevStackError, EosError) as error:
         console.print(f"eos demo: {error}", style="red", highlight=False, markup=False)
         raise typer.Exit(1) from error
     console.print(_table(report))
+    if report.hidden:
+        console.print(
+            "What this form cannot show (`eos demo` without --embedded can):", highlight=False
+        )
+    for line in report.hidden:
+        console.print(f"  - {line}", highlight=False, markup=False)
     faults = report.faults()
     for fault in faults:
         console.print(f"FAILED: {fault} (seed {seed})", style="red", highlight=False)

@@ -6,28 +6,33 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """An effect, as it stands in the output topic.
+    """An effect.
 
     Attributes:
         order: The order's id.
+        cents: How much.
         partition: Where the record stood that it is for.
         offset: Likewise.
     """
 
     order: str
+    cents: int
     partition: int
     offset: int
 
+    def to_bytes(self) -> bytes:
+        """Write it as it stands in a topic."""
+        record = [self.partition, self.offset]
+        return json.dumps({"order": self.order, "cents": self.cents, "record": record}).encode()
 
-def charge(order: bytes, partition: int, offset: int) -> bytes:
+
+def charge(order: bytes | None, partition: int | None, offset: int | None) -> Charge:
     """Charge an order."""
-    fields = json.loads(order)
-    return json.dumps(
-        {"order": fields["order"], "cents": fields["cents"], "record": [partition, offset]}
-    ).encode()
+    fields = json.loads(order or b"")
+    return Charge(fields["order"], fields["cents"], partition or 0, offset or 0)
 
 
 def read(value: bytes) -> Charge:
-    """Read a charge back."""
+    """Read a charge back from a topic."""
     fields = json.loads(value)
-    return Charge(fields["order"], *fields["record"])
+    return Charge(fields["order"], fields["cents"], *fields["record"])

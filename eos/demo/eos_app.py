@@ -6,16 +6,10 @@ from eos.demo.names import MEMBERSHIP, Names
 
 _names = Names.of_environment()
 
-app = eos.App(
-    group=_names.group,
-    brokers=_names.bootstrap_servers,
-    ledger=_names.redis_url,
-    kafka=MEMBERSHIP,
-    instance="demo",
-)
+app = eos.App(**_names.settings(MEMBERSHIP))
 
 
 @app.step(_names.orders, to=_names.charges)
 def charge_order(order: eos.Record) -> eos.Send:
     """Charge an order, once."""
-    return eos.Send(charge(order.value or b"", order.partition, order.offset))
+    return eos.Send(charge(order.value, order.partition, order.offset).to_bytes())

@@ -22,19 +22,19 @@ class Kill:
         at: Seconds since the start of the run.
         slot: Which worker.
         records: How many claimed, unsettled records it held.
-        committing: Whether it was inside a transaction.
+        committing: Whether it was inside a transaction; None if it does not tell.
     """
 
     at: float
     slot: int
     records: int
-    committing: bool
+    committing: bool | None
 
     def __str__(self) -> str:
         """Say it in a line."""
-        during = "during a commit" if self.committing else "between commits"
+        during = {True: " during a commit", False: " between commits", None: ""}[self.committing]
         return (
-            f"{self.at:5.1f} s  worker {self.slot} killed {during}, "
+            f"{self.at:5.1f} s  worker {self.slot} killed{during}, "
             f"holding {self.records} claimed, unsettled records"
         )
 
@@ -46,13 +46,13 @@ class Killer:
         pool: The eos workers.
         plain: The workers of the plain loop.
         kills: How often.
-        in_commit: How many of them must fall into a commit.
+        in_commit: How many of them must fall into a commit; None where workers do not tell.
         seconds: How long the run is.
         seed: Of the moments and the victims.
     """
 
     def __init__(
-        self, pool: Pool, plain: Pool, kills: int, in_commit: int, seconds: float, seed: int
+        self, pool: Pool, plain: Pool, kills: int, in_commit: int | None, seconds: float, seed: int
     ) -> None:
         self._random = random.Random(seed)
         self._pool = pool
@@ -62,7 +62,8 @@ class Killer:
         self._moments = [
             seconds * 0.08 + stretch * (n + self._random.random() * 0.7) for n in range(kills)
         ]
-        chosen = set(self._random.sample(range(kills), min(in_commit, kills)))
+        chosen = set(self._random.sample(range(kills), min(in_commit or 0, kills)))
+        self._tells = in_commit is not None
         self._in_commit = [number in chosen for number in range(kills)]
         self.done: list[Kill] = []
 
@@ -91,13 +92,15 @@ class Killer:
         os.kill(pids[slot], signal.SIGKILL)
         if victim := self._plain.pids().get(slot):
             os.kill(victim, signal.SIGKILL)
-        kill = Kill(now, slot, held.records, held.committing)
+        kill = Kill(now, slot, held.records, held.committing if self._tells else None)
         self.done.append(kill)
         return kill
 
     def _hold(self, pid: int) -> shared.Held:
-        """Stop a worker, and read what it holds."""
+        """Stop a worker, and read what it holds: nothing, if it is dead and not buried yet."""
         os.kill(pid, signal.SIGSTOP)
         # It must be seen to be stopped, or it could settle while we read.
-        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        state = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if state is None or state.si_code != os.CLD_STOPPED:
+            return shared.Held(0, committing=False)
         return shared.held(self._pool.metrics_folder, pid)

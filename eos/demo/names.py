@@ -1,29 +1,36 @@
 """What the demo and its worker processes agree on, handed over by the environment."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _RUN = "EOS_DEMO_RUN"
 _SERVERS = "EOS_DEMO_SERVERS"
-_REDIS = "EOS_DEMO_REDIS"
+_LEDGER = "EOS_DEMO_LEDGER"
+_FOLDER = "EOS_DEMO_FOLDER"
 
 MEMBERSHIP = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}
 """Both loops notice a dead member after three seconds."""
+MEMBERSHIP_OF_MOCK = {"session.timeout.ms": 2200, "heartbeat.interval.ms": 300}
+"""As short as the mock broker allows (see `eos.demo.mock.led`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Topics and groups of one run: each run has its own, so that servers can be shared.
+    """Topics, groups and files of one run: each run has its own, so that places can be shared.
 
     Attributes:
         run: Names the run.
-        bootstrap_servers: Kafka.
-        redis_url: Redis.
+        bootstrap_servers: Kafka, or what stands in its place.
+        ledger: The ledger's URL.
+        folder: Where files are.
     """
 
     run: str
     bootstrap_servers: str
-    redis_url: str
+    ledger: str
+    folder: str
 
     @property
     def orders(self) -> str:
@@ -50,11 +57,41 @@ class Names:
         """The group of the plain loop."""
         return f"{self.run}.plain"
 
+    @property
+    def groups(self) -> tuple[str, str]:
+        """Both."""
+        return self.group, self.plain_group
+
+    @property
+    def database(self) -> str:
+        """The SQLite file of the eos workers, where they have no servers: ledger and effects."""
+        return self.ledger.removeprefix("sqlite:///")
+
+    @property
+    def plain_database(self) -> str:
+        """The SQLite file of the plain loop, likewise."""
+        return f"{self.folder}/{self.run}-plain.db"
+
+    def settings(self, membership: Mapping[str, int]) -> dict[str, Any]:
+        """Give the settings of the eos workers."""
+        return {
+            "group": self.group,
+            "brokers": self.bootstrap_servers,
+            "ledger": self.ledger,
+            "kafka": membership,
+            "instance": "demo",
+        }
+
     def environment(self) -> dict[str, str]:
         """Give the variables for worker processes."""
-        return {_RUN: self.run, _SERVERS: self.bootstrap_servers, _REDIS: self.redis_url}
+        return {
+            _RUN: self.run,
+            _SERVERS: self.bootstrap_servers,
+            _LEDGER: self.ledger,
+            _FOLDER: self.folder,
+        }
 
     @classmethod
     def of_environment(cls) -> "Names":
         """Read what `environment` gave."""
-        return cls(os.environ[_RUN], os.environ[_SERVERS], os.environ[_REDIS])
+        return cls(*(os.environ[name] for name in (_RUN, _SERVERS, _LEDGER, _FOLDER)))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from confluent_kafka import Producer
 
-PARTITIONS = 8
 COPIES = 0.06
 """This share of the orders is sent a second time: same id, another offset."""
 ELSEWHERE = 0.5
@@ -38,18 +37,18 @@ class Sending:
     copy: bool
 
 
-def plan(orders: int, seed: int) -> Iterator[Sending]:
+def plan(orders: int, seed: int, partitions: int) -> Iterator[Sending]:
     """Give what is sent when, in order of time."""
     random_ = random.Random(seed)
     copies: list[Sending] = []
     for number in range(orders):
-        at, partition = number / orders, random_.randrange(PARTITIONS)
+        at, partition = number / orders, random_.randrange(partitions)
         while copies and copies[0].at <= at:
             yield heapq.heappop(copies)
         yield Sending(at, number, partition, copy=False)
         if random_.random() < COPIES:
             elsewhere = random_.random() < ELSEWHERE
-            other = (partition + random_.randrange(1, PARTITIONS)) % PARTITIONS
+            other = (partition + random_.randrange(1, partitions)) % partitions
             later = min(at + random_.random() * LATEST_COPY, 1.0)
             heapq.heappush(
                 copies, Sending(later, number, other if elsewhere else partition, copy=True)
@@ -66,17 +65,23 @@ def order_id(number: int) -> str:
 class Publisher(threading.Thread):
     """Publishes orders at an even pace.
 
+    Args:
+        servers: Kafka.
+        topic: Where to.
+        plan: What is sent when.
+        seconds: How long all of it takes.
+
     Attributes:
         sent: How many messages were sent.
         orders: How many of them were the first of their order.
         failure: What went wrong, if anything did.
     """
 
-    def __init__(self, servers: str, topic: str, orders: int, seconds: float, seed: int) -> None:
+    def __init__(self, servers: str, topic: str, plan: Iterator[Sending], seconds: float) -> None:
         super().__init__(name="publisher", daemon=True)
         self._servers = servers
         self._topic = topic
-        self._plan = plan(orders, seed)
+        self._plan = plan
         self._seconds = seconds
         self.sent = 0
         self.orders = 0

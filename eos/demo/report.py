@@ -45,6 +45,7 @@ class Report:
         kills: Those that counted.
         kills_wanted: How many had to.
         commits_wanted: How many of them had to fall into a commit.
+        hidden: What the counts cannot show, a line each.
     """
 
     seed: int
@@ -58,6 +59,7 @@ class Report:
     kills: tuple[Kill, ...]
     kills_wanted: int
     commits_wanted: int
+    hidden: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Give the table: a name, the value for eos, the value for the plain loop."""
@@ -84,13 +86,17 @@ class Report:
 
     def faults(self) -> list[str]:
         """Give what is wrong: a broken promise, or a run that put nothing to the test."""
-        commits = sum(kill.committing for kill in self.kills)
+        commits = sum(bool(kill.committing) for kill in self.kills)
         checks = [
             (self.eos.duplicates, f"eos shows {self.eos.duplicates} duplicates"),
             (self.eos.lost, f"eos lost {self.eos.lost} orders"),
             (
                 not self.plain.redelivered,
                 "the plain loop shows no duplicate by redelivery: nothing was tested",
+            ),
+            (
+                not sum(self.suppressed.values()),
+                "eos suppressed no duplicate: nothing was tested",
             ),
             (
                 len(self.kills) < self.kills_wanted,

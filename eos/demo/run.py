@@ -1,30 +1,27 @@
-"""The whole demo: servers, orders, two loops, kills, and the verdict."""
+"""The whole demo: a ground to stand on, orders, two loops, kills, and the verdict."""
 
 import random
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
+from eos.demo.embedded import check, embedded
+from eos.demo.ground import Ground
 from eos.demo.kills import Kill, Killer
-from eos.demo.names import Names
-from eos.demo.orders import COPIES, PARTITIONS, Publisher
+from eos.demo.orders import COPIES, Publisher, plan
 from eos.demo.report import Progress, Report
-from eos.demo.tally import behind, read_charges, tally
-from eos.devstack import DevStackError, running
+from eos.demo.servers import servers
+from eos.demo.tally import behind, tally
+from eos.devstack import DevStackError
 from eos.observe import shared
 from eos.workers import Pool
 
-WORKERS = 4
 MUST_COUNT = 8
-MUST_COMMIT = 2
 _EXTRA_COMMIT_KILLS = 1
 _STEP_SECONDS = 0.005
 _LOOK_SECONDS = 1.0
@@ -42,6 +39,7 @@ class Options:
         kills: How often a worker is killed.
         seed: Of orders, kills and victims.
         keep: A folder for data and logs that stays; None leaves nothing behind.
+        embedded: No servers: a mock broker in this process, and SQLite.
     """
 
     records: int = 100_000
@@ -49,6 +47,21 @@ class Options:
     kills: int = 10
     seed: int
     keep: Path | None = None
+    embedded: bool = False
+
+    @classmethod
+    def fitting(cls, *, embedded: bool, **given: Any) -> "Options":
+        """Fill in what is None with what fits the form.
+
+        Raises:
+            ConfigError: If the embedded form cannot hold so many records.
+        """
+        usual = {"records": 24_000, "duration": 24.0, "kills": 9} if embedded else {}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        options = cls(embedded=embedded, **{**usual, **chosen})
+        if embedded:
+            check(options.records)
+        return options
 
 
 class Demo:
@@ -58,14 +71,21 @@ class Demo:
         options: What to show.
         say: Given a line whenever something happens.
         show: Given the progress about once a second.
+        eos_app: Another application in the place of the eos workers', as `module:app`: to see
+            the demo fail.
     """
 
     def __init__(
-        self, options: Options, say: Callable[[str], None], show: Callable[[Progress], None]
+        self,
+        options: Options,
+        say: Callable[[str], None],
+        show: Callable[[Progress], None],
+        eos_app: str | None = None,
     ) -> None:
         self._options = options
         self._say = say
         self._show = show
+        self._eos_app = eos_app
         self._due = 0.0
 
     def run(self) -> Report:
@@ -76,31 +96,34 @@ class Demo:
         """
         options = self._options
         with _folder(options.keep) as folder, ExitStack() as opened:
-            self._say("starting Apache Kafka and Redis")
-            stack = opened.enter_context(running(folder / "servers"))
-            run = f"demo-{options.seed}-{random.SystemRandom().randrange(10**6)}"
-            names = Names(run, stack.bootstrap_servers, stack.redis_url)
-            _make_topics(names)
+            ground = opened.enter_context(self._ground(folder))
             self._say(
-                f"{WORKERS} workers each, {options.records} orders over {options.duration:g} s, "
-                f"{COPIES:.0%} of them sent twice, {options.kills} kills, seed {options.seed}"
+                f"{ground.workers} workers each, {options.records} orders over "
+                f"{options.duration:g} s, {COPIES:.0%} of them sent twice, "
+                f"{options.kills} kills, seed {options.seed}"
             )
-            pool = opened.enter_context(_pool("eos.demo.eos_app:app", names, folder / "eos.log"))
-            plain = opened.enter_context(
-                _pool("eos.demo.plain_app:app", names, folder / "plain.log")
-            )
-            return self._under_fire(names, pool, plain)
+            app = self._eos_app or ground.eos_app
+            pool = opened.enter_context(_pool(app, ground, folder / "eos.log"))
+            plain = opened.enter_context(_pool(ground.plain_app, ground, folder / "plain.log"))
+            return self._under_fire(ground, pool, plain)
 
-    def _under_fire(self, names: Names, pool: Pool, plain: Pool) -> Report:
-        options = self._options
-        publisher = Publisher(
-            names.bootstrap_servers, names.orders, options.records, options.duration, options.seed
-        )
-        in_commit = min(options.kills, MUST_COMMIT + _EXTRA_COMMIT_KILLS)
+    def _ground(self, folder: Path) -> AbstractContextManager[Ground]:
+        run = f"demo-{self._options.seed}-{random.SystemRandom().randrange(10**6)}"
+        if self._options.embedded:
+            self._say("starting a mock broker in this process; the rest is SQLite")
+            return embedded(run, folder)
+        self._say("starting Apache Kafka and Redis")
+        return servers(run, folder)
+
+    def _under_fire(self, ground: Ground, pool: Pool, plain: Pool) -> Report:
+        options, names = self._options, ground.names
+        sendings = plan(options.records, options.seed, ground.partitions)
+        publisher = Publisher(names.bootstrap_servers, names.orders, sendings, options.duration)
+        in_commit = None if ground.commits is None else ground.commits + _EXTRA_COMMIT_KILLS
         killer = Killer(pool, plain, options.kills, in_commit, options.duration, options.seed)
         pool.start()
         plain.start()
-        self._gather(names, pool, plain)
+        self._gather(ground, pool, plain)
         began = time.monotonic()
         publisher.start()
         while publisher.is_alive() or killer.pending:
@@ -112,25 +135,19 @@ class Demo:
                 break  # nothing is held any more: the kills left over cannot count
         if publisher.failure:
             raise DevStackError(f"orders could not be published: {publisher.failure}")
-        self._drain(names, pool, plain)
+        self._drain(ground, pool, plain)
         seconds = time.monotonic() - began
         for each in (pool, plain):
             each.stop()
-        return self._report(names, pool, publisher, killer.done, seconds)
+        return self._report(ground, pool, publisher, killer.done, seconds)
 
-    def _gather(self, names: Names, pool: Pool, plain: Pool) -> None:
+    def _gather(self, ground: Ground, pool: Pool, plain: Pool) -> None:
         """Wait until every worker is a member of its group."""
-        admin = AdminClient({"bootstrap.servers": names.bootstrap_servers})
         deadline = time.monotonic() + _GATHER_SECONDS
         while time.monotonic() < deadline:
             self._watch(pool, plain)
-            asked = admin.describe_consumer_groups(
-                [names.group, names.plain_group], request_timeout=_LOOK_SECONDS
-            )
-            with suppress(KafkaException, TimeoutError):  # the coordinator may be starting
-                groups = [group.result(_LOOK_SECONDS * 2) for group in asked.values()]
-                if all(len(g.members) == WORKERS and g.state.name == "STABLE" for g in groups):
-                    return
+            if ground.gathered():
+                return
         self._say("not every worker has joined its group yet; going on")
 
     def _watch(self, *pools: Pool) -> None:
@@ -156,29 +173,33 @@ class Demo:
             )
         )
 
-    def _drain(self, names: Names, pool: Pool, plain: Pool) -> None:
+    def _drain(self, ground: Ground, pool: Pool, plain: Pool) -> None:
         """Wait until both groups have settled everything."""
         self._say("all orders are published; waiting for both groups to settle them")
         deadline = time.monotonic() + _SETTLE_SECONDS
-        left = {names.group: 1, names.plain_group: 1}
+        names = ground.names
+        left = dict.fromkeys(names.groups, 1)
         while any(left.values()) and time.monotonic() < deadline:
             self._watch(pool, plain)
-            left = {g: behind(names.bootstrap_servers, g, names.orders) for g in left}
+            left = {
+                group: behind(names.bootstrap_servers, group, names.orders, ground.partitions)
+                for group in left
+            }
         for group, records in left.items():
             if records:
                 self._say(f"group {group} still has {records} records to settle")
 
     def _report(
-        self, names: Names, pool: Pool, publisher: Publisher, kills: list[Kill], seconds: float
+        self, ground: Ground, pool: Pool, publisher: Publisher, kills: list[Kill], seconds: float
     ) -> Report:
-        servers = names.bootstrap_servers
+        ours, plains = ground.effects()
         return Report(
             seed=self._options.seed,
             sent=publisher.sent,
             orders=publisher.orders,
             seconds=seconds,
-            eos=tally(read_charges(servers, names.charges), publisher.orders),
-            plain=tally(read_charges(servers, names.plain_charges), publisher.orders),
+            eos=tally(ours, publisher.orders),
+            plain=tally(plains, publisher.orders),
             suppressed={
                 cause: int(_metric(pool, "eos_duplicates_suppressed_total", cause=cause))
                 for cause in ("redelivery", "resend_same_partition", "resend_other_partition")
@@ -186,7 +207,8 @@ class Demo:
             rolled_back=_rolled_back(pool),
             kills=tuple(kills),
             kills_wanted=min(self._options.kills, MUST_COUNT),
-            commits_wanted=min(self._options.kills, MUST_COMMIT),
+            commits_wanted=min(self._options.kills, ground.commits or 0),
+            hidden=ground.hidden,
         )
 
 
@@ -200,17 +222,8 @@ def _rolled_back(pool: Pool) -> int:
     )
 
 
-def _pool(target: str, names: Names, output: Path) -> Pool:
-    return Pool(target, WORKERS, environment=names.environment(), output=output)
-
-
-def _make_topics(names: Names) -> None:
-    admin = AdminClient({"bootstrap.servers": names.bootstrap_servers})
-    wanted = [
-        NewTopic(topic, PARTITIONS) for topic in (names.orders, names.charges, names.plain_charges)
-    ]
-    for made in admin.create_topics(wanted).values():
-        made.result(30)
+def _pool(target: str, ground: Ground, output: Path) -> Pool:
+    return Pool(target, ground.workers, environment=ground.names.environment(), output=output)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from eos.demo.charges import Charge, read
-from eos.demo.orders import PARTITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def tally(charges: Iterable[Charge], orders: int) -> Tally:
     )
 
 
-def read_charges(servers: str, topic: str) -> Iterator[Charge]:
+def read_charges(servers: str, topic: str, partitions: int) -> Iterator[Charge]:
     """Read a topic of effects to its end, committed ones only."""
     consumer = Consumer(
         {
@@ -59,9 +58,9 @@ def read_charges(servers: str, topic: str) -> Iterator[Charge]:
             "enable.partition.eof": True,
         }
     )
-    consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(PARTITIONS)])
+    consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(partitions)])
     ended: set[int | None] = set()
-    while len(ended) < PARTITIONS:
+    while len(ended) < partitions:
         for message in consumer.consume(5000, 0.5):
             if (error := message.error()) is None:
                 yield read(message.value() or b"")
@@ -70,16 +69,16 @@ def read_charges(servers: str, topic: str) -> Iterator[Charge]:
     consumer.close()
 
 
-def behind(servers: str, group: str, topic: str) -> int:
+def behind(servers: str, group: str, topic: str, partitions: int) -> int:
     """Give how many records a group has yet to settle in a topic without transactions."""
     consumer = Consumer(
         {"bootstrap.servers": servers, "group.id": group, "enable.auto.commit": False}
     )
-    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    asked = [TopicPartition(topic, number) for number in range(partitions)]
     try:
         return sum(
             consumer.get_watermark_offsets(committed, 10)[1] - max(committed.offset, 0)
-            for committed in consumer.committed(partitions, 10)
+            for committed in consumer.committed(asked, 10)
         )
     finally:
         consumer.close()
