@@ -54,12 +54,12 @@ def demo(
         report = _run(options, console)
     except (DevStackError, EosError) as error:
         console.print(f"eos demo: {error}", style="red", highlight=False, markup=False)
+        if isinstance(error, DevStackError) and not embedded:
+            console.print("Without any server: eos demo --embedded", highlight=False)
         raise typer.Exit(1) from error
     console.print(_table(report))
     if report.hidden:
-        console.print(
-            "What this form cannot show (`eos demo` without --embedded can):", highlight=False
-        )
+        console.print("What this form cannot show; `eos demo` runs on real Kafka and Redis:")
     for line in report.hidden:
         console.print(f"  - {line}", highlight=False, markup=False)
     faults = report.faults()

@@ -22,4 +22,4 @@ def charge_order(order: eos.Record, db: Connection) -> None:
     db.execute(_CHARGE, asdict(charge(order.value, order.partition, order.offset)))
 
 
-app = OnMock(_app)
+app = OnMock(_app, _names)

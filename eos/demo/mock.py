@@ -14,8 +14,10 @@ from dataclasses import replace
 from confluent_kafka import Consumer, Producer
 
 from eos import build
+from eos.core.events import Assigned, Event
 from eos.core.ports import Ports
 from eos.core.settings import Settings
+from eos.demo.names import Names
 from eos.doors.app import App
 from eos.kafka import config
 from eos.kafka.errors import translating
@@ -123,15 +125,22 @@ class OnMock:
 
     Args:
         app: The application.
+        names: Says where to note that a worker has come: the broker does not tell of groups.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, names: Names) -> None:
         self._app = app
+        self._names = names
 
     def work(self, *, slot: int, stopping: Callable[[], bool]) -> None:
         """Work until asked to stop."""
         settings = self._app.settings
-        tell = build.observers(settings, None)
+
+        def note(event: Event) -> None:
+            if isinstance(event, Assigned) and event.partitions:
+                self._names.arrival(slot).touch()
+
+        tell = build.observers(settings, note)
         ports = _on_mock(build.adapters(settings, slot, tell), settings, slot)
         try:
             build.line(settings, self._app.steps, ports, tell).run(stopping)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 _RUN = "EOS_DEMO_RUN"
@@ -71,6 +72,10 @@ class Names:
     def plain_database(self) -> str:
         """The SQLite file of the plain loop, likewise."""
         return f"{self.folder}/{self.run}-plain.db"
+
+    def arrival(self, slot: int) -> Path:
+        """Name the file that a worker makes when it gets partitions, where nobody tells of groups."""
+        return Path(self.folder) / f"{self.run}-arrived-{slot}"
 
     def settings(self, membership: Mapping[str, int]) -> dict[str, Any]:
         """Give the settings of the eos workers."""
