@@ -14,7 +14,6 @@ from sqlalchemy import URL, Connection, Engine, Executable, create_engine, make_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from eos.core.errors import ConfigError
@@ -81,15 +80,19 @@ class Attached:
     run: Callable[[Executable, Mapping[str, Any]], Answer]
 
 
-def engine_of(database: str | Engine | AsyncEngine) -> Engine:
+def engine_of(database: Any) -> Engine:
     """Give an engine for a URL, or one that needs no `await` in place of one that does.
+
+    Args:
+        database: A URL, or an `Engine` or `AsyncEngine` of SQLAlchemy's.
 
     Raises:
         ConfigError: The URL is none, or of a database that we do not know.
     """
     if isinstance(database, Engine):
         return database
-    if isinstance(database, AsyncEngine):
+    # Not by its class: to import that takes greenlet, which SQLAlchemy does not bring by itself.
+    if hasattr(database, "sync_engine"):
         url = database.url
         blocking = _BLOCKING.get(url.get_driver_name())
         return create_engine(url.set(drivername=blocking) if blocking else url, poolclass=NullPool)
