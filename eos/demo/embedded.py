@@ -6,13 +6,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eos import db
-from eos.core.errors import ConfigError
 from eos.demo import mock
 from eos.demo.charges import Charge
 from eos.demo.names import Names
-
-MOST_RECORDS = 100_000
-"""The broker keeps 5 MB a partition, and drops what is older, read or not."""
 
 HIDDEN = (
     "transactions of Kafka: effects are rows here, and the broker takes part in no commit",
@@ -69,18 +65,6 @@ def embedded(run: str, folder: Path) -> Iterator[Embedded]:
         strategies = {names.group: "cooperative-sticky", names.plain_group: "range,roundrobin"}
         with mock.led(address, strategies):
             yield Embedded(names)
-
-
-def check(records: int) -> None:
-    """See that the broker can hold them.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    if records > MOST_RECORDS:
-        raise ConfigError(
-            [f"records={records}: the embedded demo's broker holds {MOST_RECORDS} at most"]
-        )
 
 
 def _charges(file: str) -> Iterator[Charge]:

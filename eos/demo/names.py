@@ -74,7 +74,7 @@ class Names:
         return f"{self.folder}/{self.run}-plain.db"
 
     def arrival(self, slot: int) -> Path:
-        """Name the file that a worker makes when it gets partitions, where nobody tells of groups."""
+        """Name the file that an eos worker of this slot makes when it gets partitions."""
         return Path(self.folder) / f"{self.run}-arrived-{slot}"
 
     def settings(self, membership: Mapping[str, int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eos.demo.embedded import check, embedded
+from eos.core.errors import ConfigError
 from eos.demo.ground import Ground
 from eos.demo.kills import Kill, Killer
 from eos.demo.orders import COPIES, Publisher, plan
@@ -21,6 +21,8 @@ from eos.devstack import DevStackError
 from eos.observe import shared
 from eos.workers import Pool
 
+MOST_EMBEDDED = 100_000
+"""The mock broker keeps 5 MB a partition, and drops what is older, read or not."""
 MUST_COUNT = 8
 _EXTRA_COMMIT_KILLS = 1
 _STEP_SECONDS = 0.005
@@ -59,8 +61,10 @@ class Options:
         usual = {"records": 24_000, "duration": 24.0, "kills": 9} if embedded else {}
         chosen = {name: value for name, value in given.items() if value is not None}
         options = cls(embedded=embedded, **{**usual, **chosen})
-        if embedded:
-            check(options.records)
+        if embedded and options.records > MOST_EMBEDDED:
+            raise ConfigError(
+                [f"records={options.records}: the mock broker holds {MOST_EMBEDDED} at most"]
+            )
         return options
 
 
@@ -110,6 +114,8 @@ class Demo:
     def _ground(self, folder: Path) -> AbstractContextManager[Ground]:
         run = f"demo-{self._options.seed}-{random.SystemRandom().randrange(10**6)}"
         if self._options.embedded:
+            from eos.demo.embedded import embedded  # noqa: PLC0415 SQLAlchemy takes a while
+
             self._say("starting a mock broker in this process; the rest is SQLite")
             return embedded(run, folder)
         self._say("starting Apache Kafka and Redis")

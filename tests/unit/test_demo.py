@@ -10,10 +10,10 @@ import pytest
 from eos.core.errors import ConfigError
 from eos.demo import Options
 from eos.demo.charges import Charge, charge, read
-from eos.demo.embedded import MOST_RECORDS
 from eos.demo.kills import Kill
 from eos.demo.orders import COPIES, plan
 from eos.demo.report import Report
+from eos.demo.run import MOST_EMBEDDED
 from eos.demo.tally import Tally, tally
 
 GOOD = Tally(effects=100, distinct=100, redelivered=0, resent=0, lost=0)
@@ -105,4 +105,4 @@ def test_what_is_not_given_fits_the_form() -> None:
 
 def test_more_orders_than_the_mock_broker_keeps_are_refused() -> None:
     with pytest.raises(ConfigError, match="at most"):
-        Options.fitting(embedded=True, records=MOST_RECORDS + 1, seed=1)
+        Options.fitting(embedded=True, records=MOST_EMBEDDED + 1, seed=1)
