@@ -28,22 +28,25 @@ class Servers:
 
     def __init__(self, names: Names) -> None:
         self.names = names
-        self._admin = AdminClient({"bootstrap.servers": names.bootstrap_servers})
         topics = (names.orders, names.charges, names.plain_charges)
-        for made in self._admin.create_topics(
-            [NewTopic(t, self.partitions) for t in topics]
-        ).values():
+        admin = self._admin()
+        for made in admin.create_topics([NewTopic(t, self.partitions) for t in topics]).values():
             made.result(30)
 
     def gathered(self) -> bool:
         """Ask the coordinator."""
-        asked = self._admin.describe_consumer_groups(
+        admin = self._admin()
+        asked = admin.describe_consumer_groups(
             list(self.names.groups), request_timeout=_LOOK_SECONDS
         )
         with suppress(KafkaException, TimeoutError):  # the coordinator may be starting
             groups = [group.result(_LOOK_SECONDS * 2) for group in asked.values()]
             return all(len(g.members) == self.workers and g.state.name == "STABLE" for g in groups)
         return False
+
+    def _admin(self) -> AdminClient:
+        """Make a client that does not outlive the servers: its end would wait for them."""
+        return AdminClient({"bootstrap.servers": self.names.bootstrap_servers})
 
     def effects(self) -> tuple[Iterable[Charge], Iterable[Charge]]:
         """Read the topics of charges."""
