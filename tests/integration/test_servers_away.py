@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from confluent_kafka import Message
 
 from eos.core.errors import FencedError
-from eos.core.events import Assigned, Committed, Waiting
+from eos.core.events import Aborted, Assigned, Committed, Waiting
 from eos.core.settings import Settings
 from eos.devstack import Server, Stack, running
+from tests.fault.rows import rows
 from tests.integration.cluster import Cluster, Input
 from tests.integration.copies import assert_exactly_once, with_copies
 from tests.integration.lines import Running, step
@@ -103,6 +105,7 @@ def own_stack() -> Iterator[Stack]:
 def broker(own_stack: Stack) -> Iterator[Server]:
     """The broker; it is there again afterwards."""
     yield own_stack.brokers[0]
+    own_stack.brokers[0].resume()
     own_stack.brokers[0].start()
 
 
@@ -132,9 +135,16 @@ def test_brokers_that_are_away_at_the_start_are_waited_for(
     assert_exactly_once(inputs, own_cluster.read_committed(to))
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
+# Brokers are killed, not stopped in order: Kafka 4.3.1, alone, may end a transaction in its stop
+# and never write the marker to the offsets topic. Stable reads of those offsets then wait for ever.
+
+
+@pytest.mark.parametrize(
+    ("how", "until"),
+    rows([("kill", "at once")], product(["kill", "pause"], ["at once", "given up"])),
+)
 def test_brokers_that_go_away_in_the_middle_are_waited_for(
-    broker: Server, own_settings: Settings, own_cluster: Cluster, how: str
+    broker: Server, own_settings: Settings, own_cluster: Cluster, how: str, until: str
 ) -> None:
     source, to = own_cluster.create("orders", partitions=2), own_cluster.create("receipts")
     inputs = with_copies(4, 10 * DISTINCT)
@@ -143,8 +153,10 @@ def test_brokers_that_go_away_in_the_middle_are_waited_for(
     with Running(own_settings, [step(source, to)]) as line:
         line.until(lambda line: len(line.saw(Committed)) >= 5, "five commits")
         getattr(broker, how)()
+        if until == "given up":  # a call of the client may hang by then
+            line.until(lambda line: line.saw(Waiting) or line.saw(Aborted), "a word about it")
         held = len(line.saw(Committed))
-        broker.start()
+        broker.resume() if how == "pause" else broker.start()
         line.until(lambda line: len(line.saw(Committed)) > held + 1, "a commit after that")
         own_cluster.await_settled(own_settings.group, source)
 
@@ -161,7 +173,7 @@ def test_a_line_can_be_stopped_while_brokers_are_away(
         line.until_assigned(2)
         own_cluster.send(source, inputs)
         line.until(lambda line: line.saw(Committed), "a commit")
-        broker.stop()
+        broker.kill()
     # It has ended, and whoever comes next finds all that it left.
     broker.start()
     with Running(own_settings, [step(source, to)]):
