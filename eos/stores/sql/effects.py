@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select, text, update
+from sqlalchemy import Connection, NestedTransaction, Table, func, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from eos.core.errors import AbortableError, EosError, FatalError, RetriableError
@@ -41,6 +41,7 @@ class SqlEffects:
     def __init__(self, connection: Connection) -> None:
         self.db = connection
         self._times: dict[int, int] = {}
+        self._known: list[NestedTransaction] = []
 
     def lock(self, shard: Shard, partition: int, start: int) -> bool:
         """Hold a row until the end; on SQLite the whole database is held since the beginning.
@@ -91,7 +92,7 @@ class SqlEffects:
     def guard(self) -> None:
         """Set a savepoint: what ends the transaction takes it with it, and so it shows."""
         with translated():
-            self._say(f"SAVEPOINT {_WHOLE}")
+            self._set(_WHOLE)
 
     def undo(self, error: Exception) -> None:
         """Go back to it."""
@@ -101,10 +102,10 @@ class SqlEffects:
     def savepoint(self) -> Iterator[None]:
         """Undo what is done inside, if it raises."""
         with translated():
-            self._say(f"SAVEPOINT {_ONE}")
+            self._set(_ONE)
         try:
             yield
-            self._say(f"RELEASE SAVEPOINT {_ONE}")
+            self._release(_ONE)
         except Exception as error:
             self._back_to(_ONE, error)
             if has_failed(error):
@@ -114,7 +115,7 @@ class SqlEffects:
     def check(self) -> None:
         """See that the transaction is still the one that was begun, and can commit."""
         try:
-            self._say(f"RELEASE SAVEPOINT {_WHOLE}")
+            self._release(_WHOLE)
         except SQLAlchemyError as error:
             raise (SwallowedError() if has_failed(error) else _ended(error)) from error
 
@@ -132,10 +133,30 @@ class SqlEffects:
 
     def _back_to(self, savepoint: str, error: Exception) -> None:
         _see_if_lost(error)
+        self._forget()
         try:
             self._say(f"ROLLBACK TO SAVEPOINT {savepoint}")
         except SQLAlchemyError as gone:
             raise _ended(gone) from gone
+
+    def _set(self, savepoint: str) -> None:
+        self._say(f"SAVEPOINT {savepoint}")
+        # And one that SQLAlchemy knows of: a Session that joins us keeps to its own then, and
+        # does not roll all of it back where a flush fails.
+        self._known.append(self.db.begin_nested())
+
+    def _release(self, savepoint: str) -> None:
+        if self._known:
+            self._known[-1].commit()  # if it fails, it is still to be rolled back
+            self._known.pop()
+        self._say(f"RELEASE SAVEPOINT {savepoint}")
+
+    def _forget(self) -> None:
+        """Let SQLAlchemy know no more of what it did not release."""
+        point = self._known.pop() if self._known else None
+        if point is not None and self.db.get_nested_transaction() is point:
+            with suppress(SQLAlchemyError):
+                point.rollback()
 
     def _say(self, statement: str) -> None:
         # By hand: what SQLAlchemy calls a nested transaction cannot go back once it failed to end.
