@@ -9,8 +9,10 @@ from confluent_kafka import Message
 
 from eos.core.errors import FencedError
 from eos.core.events import Aborted, Assigned, Committed, Waiting
+from eos.core.ports import Ports
 from eos.core.settings import Settings
 from eos.devstack import Server, Stack, running
+from eos.testing.faults import Fault, faulty
 from tests.fault.rows import rows
 from tests.integration.cluster import Cluster, Input
 from tests.integration.copies import assert_exactly_once, with_copies
@@ -135,26 +137,33 @@ def test_brokers_that_are_away_at_the_start_are_waited_for(
     assert_exactly_once(inputs, own_cluster.read_committed(to))
 
 
-# Brokers are killed, not stopped in order: Kafka 4.3.1, alone, may end a transaction in its stop
-# and never write the marker to the offsets topic. Stable reads of those offsets then wait for ever.
+def at(method: str, harm: Callable[[], None]) -> Callable[[Ports], None]:
+    """Do harm right before the first call of its kind, when no earlier transaction is ending.
+
+    A broker of Kafka 4.3.1 that is alone, and goes down between `PrepareCommit` and the markers,
+    ends the transaction when it is back, and writes no markers: stable reads of its offsets wait
+    for ever. That is Kafka's own, and where other brokers take over it does not happen.
+    """
+
+    def wrap(ports: Ports) -> None:
+        ports.transactions = faulty(ports.transactions, Fault(method, "before", 1, harm))
+
+    return wrap
 
 
 @pytest.mark.parametrize(
-    ("how", "until"),
-    rows([("kill", "at once")], product(["kill", "pause"], ["at once", "given up"])),
+    ("how", "method"),
+    rows([("kill", "send_offsets")], product(["kill", "pause"], ["send_offsets", "commit"])),
 )
 def test_brokers_that_go_away_in_the_middle_are_waited_for(
-    broker: Server, own_settings: Settings, own_cluster: Cluster, how: str, until: str
+    broker: Server, own_settings: Settings, own_cluster: Cluster, how: str, method: str
 ) -> None:
     source, to = own_cluster.create("orders", partitions=2), own_cluster.create("receipts")
     inputs = with_copies(4, 10 * DISTINCT)
     own_cluster.send(source, inputs)
 
-    with Running(own_settings, [step(source, to)]) as line:
-        line.until(lambda line: len(line.saw(Committed)) >= 5, "five commits")
-        getattr(broker, how)()
-        if until == "given up":  # a call of the client may hang by then
-            line.until(lambda line: line.saw(Waiting) or line.saw(Aborted), "a word about it")
+    with Running(own_settings, [step(source, to)], at(method, getattr(broker, how))) as line:
+        line.until(lambda line: line.saw(Waiting) or line.saw(Aborted), "a word about Kafka")
         held = len(line.saw(Committed))
         broker.resume() if how == "pause" else broker.start()
         line.until(lambda line: len(line.saw(Committed)) > held + 1, "a commit after that")
@@ -163,17 +172,17 @@ def test_brokers_that_go_away_in_the_middle_are_waited_for(
     assert_exactly_once(inputs, own_cluster.read_committed(to))
 
 
+@pytest.mark.parametrize("method", rows(["send_offsets"], ["send_offsets", "commit"]))
 def test_a_line_can_be_stopped_while_brokers_are_away(
-    broker: Server, own_settings: Settings, own_cluster: Cluster
+    broker: Server, own_settings: Settings, own_cluster: Cluster, method: str
 ) -> None:
     source, to = own_cluster.create("orders", partitions=2), own_cluster.create("receipts")
     inputs = with_copies(5, DISTINCT)
 
-    with Running(own_settings, [step(source, to)]) as line:
+    with Running(own_settings, [step(source, to)], at(method, broker.kill)) as line:
         line.until_assigned(2)
         own_cluster.send(source, inputs)
-        line.until(lambda line: line.saw(Committed), "a commit")
-        broker.kill()
+        line.until(lambda _: not broker.alive, "the broker's end")
     # It has ended, and whoever comes next finds all that it left.
     broker.start()
     with Running(own_settings, [step(source, to)]):
