@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import product
 
 import pytest
 from confluent_kafka import Message
 
 from eos.core.errors import FencedError
-from eos.core.events import Aborted, Assigned, Committed, Waiting
+from eos.core.events import Aborted, Assigned, Waiting
 from eos.core.ports import Ports
 from eos.core.settings import Settings
 from eos.devstack import Server, Stack, running
@@ -137,49 +136,43 @@ def test_brokers_that_are_away_at_the_start_are_waited_for(
     assert_exactly_once(inputs, own_cluster.read_committed(to))
 
 
-def at(method: str, harm: Callable[[], None]) -> Callable[[Ports], None]:
-    """Do harm right before the first call of its kind, when no earlier transaction is ending.
+def beginning(harm: Callable[[], None]) -> Callable[[Ports], None]:
+    """Do harm in the first transaction, before the broker knows of it.
 
-    A broker of Kafka 4.3.1 that is alone, and goes down between `PrepareCommit` and the markers,
-    ends the transaction when it is back, and writes no markers: stable reads of its offsets wait
-    for ever. That is Kafka's own, and where other brokers take over it does not happen.
+    A broker of Kafka 4.3.1 that is alone, and comes back to a transaction that is ending or too
+    old, completes it and writes no markers: stable reads of its offsets then wait for ever. That
+    is Kafka's own, and where other brokers take over it does not happen: see tests/fault.
     """
 
     def wrap(ports: Ports) -> None:
-        ports.transactions = faulty(ports.transactions, Fault(method, "before", 1, harm))
+        ports.transactions = faulty(ports.transactions, Fault("produce", "before", 1, harm))
 
     return wrap
 
 
-@pytest.mark.parametrize(
-    ("how", "method"),
-    rows([("kill", "send_offsets")], product(["kill", "pause"], ["send_offsets", "commit"])),
-)
+@pytest.mark.parametrize("how", rows(["kill"], ["kill", "pause"]))
 def test_brokers_that_go_away_in_the_middle_are_waited_for(
-    broker: Server, own_settings: Settings, own_cluster: Cluster, how: str, method: str
+    broker: Server, own_settings: Settings, own_cluster: Cluster, how: str
 ) -> None:
     source, to = own_cluster.create("orders", partitions=2), own_cluster.create("receipts")
     inputs = with_copies(4, 10 * DISTINCT)
     own_cluster.send(source, inputs)
 
-    with Running(own_settings, [step(source, to)], at(method, getattr(broker, how))) as line:
+    with Running(own_settings, [step(source, to)], beginning(getattr(broker, how))) as line:
         line.until(lambda line: line.saw(Waiting) or line.saw(Aborted), "a word about Kafka")
-        held = len(line.saw(Committed))
         broker.resume() if how == "pause" else broker.start()
-        line.until(lambda line: len(line.saw(Committed)) > held + 1, "a commit after that")
         own_cluster.await_settled(own_settings.group, source)
 
     assert_exactly_once(inputs, own_cluster.read_committed(to))
 
 
-@pytest.mark.parametrize("method", rows(["send_offsets"], ["send_offsets", "commit"]))
 def test_a_line_can_be_stopped_while_brokers_are_away(
-    broker: Server, own_settings: Settings, own_cluster: Cluster, method: str
+    broker: Server, own_settings: Settings, own_cluster: Cluster
 ) -> None:
     source, to = own_cluster.create("orders", partitions=2), own_cluster.create("receipts")
     inputs = with_copies(5, DISTINCT)
 
-    with Running(own_settings, [step(source, to)], at(method, broker.kill)) as line:
+    with Running(own_settings, [step(source, to)], beginning(broker.kill)) as line:
         line.until_assigned(2)
         own_cluster.send(source, inputs)
         line.until(lambda _: not broker.alive, "the broker's end")
