@@ -39,6 +39,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.bench.ledger
 	$(BIN)/python -m tests.bench.pipeline
 	$(BIN)/python -m tests.bench.consumer
+	$(BIN)/python -m tests.bench.inbox
 
 fault: $(READY)
 	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)

@@ -184,12 +184,15 @@ class KafkaReader:
                 self._consumer.commit(offsets=offsets(frontiers), asynchronous=True)
                 return
             consumer, given = self._consumer, offsets(frontiers)
-            self._stuck = True
-            answer = within(
-                _TIMEOUT,
-                "commit offsets",
-                lambda: consumer.commit(offsets=given, asynchronous=False),
-            )
+            try:
+                answer = within(
+                    _TIMEOUT,
+                    "commit offsets",
+                    lambda: consumer.commit(offsets=given, asynchronous=False),
+                )
+            except RetriableError:
+                self._stuck = True
+                raise
             self._stuck = False
         for partition in answer:
             if partition.error:

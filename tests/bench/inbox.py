@@ -3,8 +3,8 @@
 Run it with `python -m tests.bench.inbox`. The same records, one process each, PostgreSQL with its
 default settings and SQLite (WAL, `synchronous=FULL`): a bare loop that inserts and commits once
 per 500 records and knows nothing of duplicates, and eos with its ledger on Redis or in the same
-database. `batch`: the handler inserts its 500 records with one `executemany`; `each`: the handler
-is called, and inserts, record by record, as the ORM-less code of a service would.
+database. `batch`: the handler inserts its 500 records with one `executemany`; `array`: with one
+statement, its values as arrays; `each`: the handler is called, and inserts, record by record.
 """
 
 import argparse
@@ -28,8 +28,12 @@ from tests.bench.pipeline import Clock, fill
 
 BATCH = 500
 EFFECT = text("INSERT INTO effects (id, amount) VALUES (:id, :amount)")
+ARRAYS = text(
+    "INSERT INTO effects (id, amount)"
+    " SELECT * FROM unnest(CAST(:ids AS varchar[]), CAST(:amounts AS int[]))"
+)
 LEDGERS = ("bare", "redis", "same")
-KINDS = ("batch", "each")
+KINDS = {"postgresql": ("batch", "array", "each"), "sqlite": ("batch", "each")}
 
 
 def main() -> None:
@@ -44,7 +48,10 @@ def main() -> None:
         return
     with running(postgres=True) as stack, tempfile.TemporaryDirectory() as folder:
         fill(stack.bootstrap_servers, arguments.records)
-        for what in product(("postgresql", "sqlite"), KINDS, LEDGERS):
+        whats = [
+            (name, kind, ledger) for name in KINDS for kind, ledger in product(KINDS[name], LEDGERS)
+        ]
+        for what in whats:
             results = []
             for number in range(arguments.rounds):
                 name = "-".join((*what, str(number)))
@@ -57,7 +64,7 @@ def main() -> None:
                     "BENCH_REDIS": stack.redis_url,
                     "BENCH_DATABASE": url,
                     # Slow ones need not see all of it.
-                    "BENCH_RECORDS": str(arguments.records // (1 if what[1] == "batch" else 4)),
+                    "BENCH_RECORDS": str(arguments.records // (4 if what[1] == "each" else 1)),
                 }
                 results.append(_measure(what, told))
             best = max(results, key=lambda result: result["rate"])
@@ -108,6 +115,17 @@ def _row(headers: Any) -> dict[str, Any]:
     return {"id": headers[0][1].decode(), "amount": 1}
 
 
+def _insert(db: Any, kind: str, rows: list[dict[str, Any]]) -> None:
+    if kind == "batch":
+        db.execute(EFFECT, rows)
+    elif kind == "array":
+        given = {"ids": [row["id"] for row in rows], "amounts": [row["amount"] for row in rows]}
+        db.execute(ARRAYS, given)
+    else:
+        for row in rows:
+            db.execute(EFFECT, row)
+
+
 def _bare(engine: Engine, kind: str, clock: Clock) -> None:
     """Consume, insert, commit: redeliveries and re-sends happen twice."""
     consumer = Consumer(
@@ -124,12 +142,7 @@ def _bare(engine: Engine, kind: str, clock: Clock) -> None:
         if not messages:
             continue
         with engine.begin() as db:
-            rows = [_row(message.headers()) for message in messages]
-            if kind == "batch":
-                db.execute(EFFECT, rows)
-            else:
-                for row in rows:
-                    db.execute(EFFECT, row)
+            _insert(db, kind, [_row(message.headers()) for message in messages])
         consumer.commit(asynchronous=True)
         clock.handled(len(messages))
     clock.stop()
@@ -148,10 +161,10 @@ def _eos(engine: Engine, kind: str, ledger: str, clock: Clock) -> None:
         db.execute(EFFECT, _row(record.headers))
 
     def batch(records: list[eos.Record], db: Any) -> None:
-        db.execute(EFFECT, [_row(record.headers) for record in records])
+        _insert(db, kind, [_row(record.headers) for record in records])
 
-    handler: Callable[..., Any] = batch if kind == "batch" else each
-    app.step("in", into=engine, batch=kind == "batch")(handler)
+    handler: Callable[..., Any] = each if kind == "each" else batch
+    app.step("in", into=engine, batch=kind != "each")(handler)
 
     def count(told: object) -> None:
         if isinstance(told, Settled):

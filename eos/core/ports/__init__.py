@@ -1,0 +1,73 @@
+"""What the steps ask of the world. Adapters in `kafka` and `stores` answer.
+
+An adapter's method is one network call that makes no choice of its own. A server that is away
+is a `RetriableError`; everything that is a normal answer is a value.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from eos.core.ports.databases import NO_INBOXES, Effects, Inbox
+from eos.core.ports.ledger import (
+    Assertion,
+    Claimed,
+    Claims,
+    Known,
+    Ledger,
+    Mark,
+    Recovery,
+    Refused,
+    Suppressed,
+    Taken,
+)
+from eos.core.ports.log import Log, Partition, Reader, Revoking, Topics
+from eos.core.ports.transactions import Publish, Transactions
+
+__all__ = [
+    "NO_INBOXES",
+    "Assertion",
+    "Claimed",
+    "Claims",
+    "Clock",
+    "Effects",
+    "Inbox",
+    "Known",
+    "Ledger",
+    "Log",
+    "Mark",
+    "Partition",
+    "Ports",
+    "Publish",
+    "Reader",
+    "Recovery",
+    "Refused",
+    "Revoking",
+    "Suppressed",
+    "Taken",
+    "Topics",
+    "Transactions",
+]
+
+
+class Clock(Protocol):
+    """Tells the time; the module `time` is one."""
+
+    def time(self) -> float:
+        """Give the seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Give seconds from any start, which only go forward."""
+
+
+@dataclass(slots=True)
+class Ports:
+    """The adapters of one worker."""
+
+    reader: Reader
+    topics: Topics
+    log: Callable[[], Log]
+    ledger: Ledger
+    transactions: Transactions
+    publish: Publish
+    inbox: Callable[[Any], Inbox]

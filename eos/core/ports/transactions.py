@@ -1,0 +1,49 @@
+"""Transactions of Kafka, and what is published without one."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from eos.core.frontier import Frontier
+from eos.core.ports.log import Partition
+from eos.core.record import Headers
+
+
+class Transactions(Protocol):
+    """A transactional producer, supervised. Belongs to one thread."""
+
+    def prepare(self) -> None:
+        """Have a producer that may begin; ends what a predecessor left open."""
+
+    def begin(self) -> None:
+        """Begin a transaction, with a new producer if the last one is tainted."""
+
+    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+        """Add a message to the transaction."""
+
+    def send_offsets(self, frontiers: Mapping[Partition, Frontier], group_metadata: object) -> None:
+        """Add the frontiers to the transaction, fenced by the group's generation (KIP-447)."""
+
+    def commit(self) -> bool:
+        """Commit.
+
+        Returns:
+            True if the transaction is known to be committed; False if nobody can say yet: then
+            `settle_unknown`, after which the committed offsets tell.
+        """
+
+    def abort(self) -> None:
+        """Abort what was begun; without a transaction, do nothing."""
+
+    def abandon(self) -> None:
+        """Let go of a producer that another thread hangs in; the next one fences it."""
+
+    def settle_unknown(self) -> None:
+        """Make the outcome of a transaction final, by a new producer under the same id."""
+
+    def close(self) -> None:
+        """Give the producer up."""
+
+
+Publish = Callable[[str, bytes | None, bytes | None, Headers], None]
+"""Publishes a message outside of any transaction: topic, value, key, headers. Returns when the
+brokers have it; raises `RetriableError` if nobody knows whether they do."""
