@@ -31,7 +31,7 @@ def test_the_examples_run_as_they_stand(
         db.execute(text("CREATE TABLE failed (why TEXT)"))
     orders = topic("orders")
     cluster.send(orders, [Input(f"o{number}", 0) for number in range(ORDERS)])
-    alembic, loop, plain, savepoint, keys = (
+    alembic, loop, plain, savepoint, keys, step = (
         example.replace('"orders"', f'"{orders}"').replace('"payments"', f'"{namespace}"')
         for example in examples()
     )
@@ -64,6 +64,13 @@ def test_the_examples_run_as_they_stand(
     with engine.connect() as db:
         failed = str(db.execute(text("SELECT why FROM failed")).scalar())
     assert "no_such_table" in failed
+
+    with engine.begin() as db:
+        db.execute(text("DELETE FROM charges"))
+    exec(step.replace(namespace, f"{namespace}-app"), names)  # noqa: S102
+    wanted = ORDERS + 2
+    names["app"].work(stopping=done)
+    assert charged() == sorted(["bad", "plain", *(f"o{number}" for number in range(ORDERS))])
     engine.dispose()
 
 
