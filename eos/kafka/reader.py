@@ -68,6 +68,7 @@ class KafkaReader:
         self._standing_in = False  # the vigil polls, not the line
         self._stood_in = False  # it did so since the line's last poll
         self._moved_on = False  # and partitions were given away in it
+        self._giving_back = False  # what is given back is being settled, in a callback
         self._stuck = False  # a commit waits for a coordinator that is away
         self._errors: list[Any] = []
         self._asked: dict[Partition, Frontier] = {}  # commits that nobody waits for
@@ -183,20 +184,27 @@ class KafkaReader:
                 self._asked.update(frontiers)
                 self._consumer.commit(offsets=offsets(frontiers), asynchronous=True)
                 return
-            consumer, given = self._consumer, offsets(frontiers)
-            try:
-                answer = within(
-                    _TIMEOUT,
-                    "commit offsets",
-                    lambda: consumer.commit(offsets=given, asynchronous=False),
-                )
-            except RetriableError:
-                self._stuck = True
-                raise
-            self._stuck = False
+            answer = self._committed(offsets(frontiers))
         for partition in answer:
             if partition.error:
                 raise translated(partition.error, f"commit {partition.topic}")
+
+    def _committed(self, given: list[TopicPartition]) -> list[TopicPartition]:
+        """Commit, and wait for the answer, but not for as long as the coordinator is away."""
+        consumer = self._consumer
+
+        def commit() -> list[TopicPartition]:
+            return list(consumer.commit(offsets=given, asynchronous=False))
+
+        if self._giving_back:  # in a callback of the client no other thread gets an answer
+            return commit()
+        try:
+            answer = within(_TIMEOUT, "commit offsets", commit)
+        except RetriableError:
+            self._stuck = True
+            raise
+        self._stuck = False
+        return answer
 
     def beginnings(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where to begin in partitions that nothing was settled of."""
@@ -355,8 +363,10 @@ class KafkaReader:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
             if not self._standing_in:
+                self._giving_back = True
                 self._revoking([(partition.topic, partition.partition) for partition in partitions])
         finally:
+            self._giving_back = False
             self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> SqlRig:
     if request.param == "sqlite":
         return SqliteRig(tmp_path / "ledger.db")
     return SqlRig(request.getfixturevalue("ledger_url"))
+
+
+@pytest.fixture
+def engine(rig: SqlRig) -> Iterator[Engine]:
+    yield rig.engine
+    rig.engine.dispose()
 
 
 @pytest.fixture
