@@ -168,3 +168,53 @@ def test_topics_do_not_know_of_each_others_keys(inbox: SqlInbox, shard: Shard) -
         assert effects.claim(each, [claims(0, 0, ["a"])]).verdicts == [Verdict.FRESH]
         assert effects.advance(each, 0, 0, Frontier(1))
         effects.commit()
+
+
+def test_a_new_topics_keys_are_found_by_their_own_index_whatever_the_statistics_say(
+    ledger_url: str,
+) -> None:
+    """1. Statistics are gathered while only other topics have keys.
+    2. PostgreSQL believes that the new one has none, and that any index finds as much.
+    3. By that of the time it would read all keys of the new topic for each key that is looked up.
+    """
+    engine = create_engine(ledger_url.replace("postgresql://", "postgresql+psycopg://"))
+    tables.create(engine)
+    inbox = SqlInbox(engine, ledger_url)
+    old, new = (Shard("namespace", f"plans-{n}", "topic") for n in range(2))
+    for each in (old, new):
+        inbox.create(each, "topic", {0: Frontier(0)})
+    with engine.begin() as db:
+        db.execute(text(_MANY_KEYS), {"group": old.group})
+        db.execute(text("ANALYZE eos_inbox_keys"))
+    before = scans(engine)
+
+    for start in range(0, 2000, 500):
+        effects = begun(inbox, new, {0: start})
+        effects.claim(new, [claims(0, start, [f"key-{start + n}" for n in range(500)])])
+        assert effects.advance(new, 0, start, Frontier(start + 500))
+        effects.db.execute(text("SELECT pg_stat_force_next_flush()"))
+        effects.commit()
+
+    after = scans(engine)
+    engine.dispose()
+    assert after["eos_inbox_keys_pkey"] >= before["eos_inbox_keys_pkey"] + 2000
+    assert after["eos_inbox_keys_time"] == before["eos_inbox_keys_time"]
+
+
+_MANY_KEYS = (
+    'INSERT INTO eos_inbox_keys (shard, digest, "partition", record_offset, fingerprint, log_time)'
+    " SELECT id, decode(substr(md5(n::text), 1, 24), 'hex'), 0, n, 0, 1000"
+    " FROM eos_ledger_shards, generate_series(1, 50000) AS n WHERE consumer_group = :group"
+)
+
+
+def scans(engine: Engine) -> dict[str, int]:
+    """Count how often each index of the keys was used."""
+    with engine.connect() as db:
+        rows = db.execute(
+            text(
+                "SELECT indexrelname, idx_scan FROM pg_stat_user_indexes"
+                " WHERE relname = 'eos_inbox_keys'"
+            )
+        )
+        return {row[0]: row[1] for row in rows}

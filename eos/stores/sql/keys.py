@@ -34,14 +34,14 @@ _FIND = {
     "sqlite": text(
         "WITH RECURSIVE k(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i + 1 < :count)"
         ' SELECT o.digest, o."partition", o.record_offset, o.fingerprint'
-        " FROM k CROSS JOIN eos_inbox_keys o WHERE o.shard = :shard"
+        " FROM k CROSS JOIN eos_inbox_keys o WHERE o.shard + 0 = :shard"
         " AND o.digest = substr(:digests, 12 * k.i + 1, 12)"
     ),
     "postgresql": text(
         'SELECT o.digest, o."partition", o.record_offset, o.fingerprint'
         " FROM generate_series(0, CAST(:count AS int) - 1) AS k(i) CROSS JOIN LATERAL ("
         ' SELECT digest, "partition", record_offset, fingerprint FROM eos_inbox_keys'
-        " WHERE shard = :shard AND digest ="
+        " WHERE shard + 0 = :shard AND digest ="
         " substring(CAST(:digests AS bytea) FROM 12 * k.i + 1 FOR 12) LIMIT 1) AS o"
     ),
 }

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     func,
@@ -93,14 +94,20 @@ inbox_keys = Table(
     Column("record_offset", BigInteger, nullable=False),
     Column("fingerprint", BigInteger, nullable=False),
     Column("log_time", BigInteger, nullable=False),
-    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("shard", Integer, nullable=False, autoincrement=False),
     Column("partition", Integer, nullable=False),
-    Column("digest", LargeBinary(12), primary_key=True),
+    Column("digest", LargeBinary(12), nullable=False),
+    PrimaryKeyConstraint("digest", "shard"),
     Index("eos_inbox_keys_time", "shard", "log_time"),
     sqlite_with_rowid=False,
 )
 """Which position owns an idempotency key, where effects are in this same database. The shard is a
-row of `eos_ledger_shards`: namespace, group and topic id."""
+row of `eos_ledger_shards`: namespace, group and topic id.
+
+Look keys up by `digest` and `shard + 0`, which leaves a planner the primary key alone: for a shard
+that its statistics do not know yet it takes any index to be as good, and reads, by that of the
+time, all keys of the shard for each one that is looked up.
+"""
 
 Migration = Callable[[Connection], None]
 
