@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -268,6 +268,15 @@ def test_a_seek_while_the_ledger_hangs_loses_nothing(
 # --- interrupts ---------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, as in a terminal: what a shell starts beside itself ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_while_records_are_waited_for_loses_none(
     one: str, auto: dict[str, Any], redis_url: str
 ) -> None:
