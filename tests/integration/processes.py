@@ -97,8 +97,23 @@ class Worker:
     def drain(self) -> None:
         """Ask the process to stop, and see that it does so in order."""
         assert self.process is not None
+        # Before it listens the signal would kill it: all may be settled before it has begun.
+        if not wait_until(self._listens, seconds=SECONDS):
+            raise AssertionError(f"slot {self.slot} does not listen:\n{self.told()}")
         self.process.send_signal(signal.SIGTERM)
         assert self.exit_code() == 0, self.told()
+
+    def _listens(self) -> bool:
+        """Tell whether it handles SIGTERM; where the system does not say, it is believed to."""
+        assert self.process is not None
+        if self.process.poll() is not None:
+            return True  # it is gone
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        except OSError:
+            return True
+        caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "")
+        return not caught or bool(int(caught.split()[1], 16) & 1 << signal.SIGTERM - 1)
 
     def go_on(self) -> None:
         """Send SIGCONT."""
