@@ -271,7 +271,7 @@ _OWN: dict[str, Executable] = {
     for name, make in _INSERT.items()
 }
 _OWNER = select(inbox_keys.c.partition, inbox_keys.c.record_offset, inbox_keys.c.fingerprint).where(
-    inbox_keys.c.shard + 0 == _SHARD,
+    inbox_keys.c.shard == _SHARD,
     inbox_keys.c.digest == bindparam("_digest"),
 )
 _NOTE = insert(suppressed).values(

@@ -102,12 +102,7 @@ inbox_keys = Table(
     sqlite_with_rowid=False,
 )
 """Which position owns an idempotency key, where effects are in this same database. The shard is a
-row of `eos_ledger_shards`: namespace, group and topic id.
-
-Look keys up by `digest` and `shard + 0`, which leaves a planner the primary key alone: for a shard
-that its statistics do not know yet it takes any index to be as good, and reads, by that of the
-time, all keys of the shard for each one that is looked up.
-"""
+row of `eos_ledger_shards`: namespace, group and topic id."""
 
 Migration = Callable[[Connection], None]
 
