@@ -20,6 +20,7 @@ from eos.core.settings import Settings
 from eos.doors.app import App
 from eos.doors.consumer import Claim, Consumer, wrap
 from eos.doors.inbox import ConflictError, Inbox
+from eos.doors.outbox import Outbox
 
 __all__ = [
     "AbortableError",
@@ -34,6 +35,7 @@ __all__ = [
     "HandlerError",
     "HungError",
     "Inbox",
+    "Outbox",
     "Position",
     "Record",
     "RetriableError",

@@ -35,6 +35,7 @@ from eos.observe.logs import Logs
 from eos.observe.metrics import Metrics
 from eos.operate.recovery import Recover
 from eos.operate.window import Window
+from eos.outbox import Relay, ShardLine
 from eos.retry import Backoff
 from eos.settle import Settle
 from eos.settle.beside import Beside
@@ -44,6 +45,7 @@ from eos.stores.memory.ledger import MemoryLedger
 from eos.stores.redis.ledger import RedisLedger
 from eos.stores.sql.inbox import SqlInbox
 from eos.stores.sql.ledger import SqlLedger
+from eos.stores.sql.outbox import SqlOutbox
 
 TRANSACTION_BATCHES = 20
 """At most so many full batches are handled before a transaction settles them."""
@@ -133,6 +135,60 @@ def line(
     window = Window(ports.ledger, parts.consume, emit, clock, inboxes, settings.window_seconds)
     backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
     return Line(parts.consume, parts.claim, handle, settle, window, backoff, emit)
+
+
+def relay(
+    settings: Settings,
+    database: Any,
+    emit: Emit,
+    *,
+    poll: float,
+    keep: float = 0.0,
+) -> Relay:
+    """Make a relay.
+
+    Args:
+        settings: How the servers are reached; the group is that of the relays.
+        database: An engine of SQLAlchemy with the outbox's tables.
+        emit: Told what happens.
+        poll: Rows are looked for at least this often, in seconds.
+        keep: For how long published rows are kept, in seconds.
+    """
+    reading = config.relay_consumer(settings)
+    topics = KafkaTopics(config.client(settings))
+    log = KafkaLog(reading, topics)
+    outbox = SqlOutbox(database, keep)
+    positions = f"{settings.namespace}.positions"
+
+    def shard_line(number: int, membership: Callable[[], object], tell: Emit) -> ShardLine:
+        def position() -> int | None:
+            found = log.frontiers(positions)[number]
+            return None if found is None else found.offset
+
+        transactional_id = f"{settings.group}.{number}"
+        return ShardLine(
+            number,
+            rows=outbox.shard(number),
+            transactions=KafkaTransactions(config.producer(settings, transactional_id), tell),
+            position=position,
+            membership=membership,
+            at=(positions, number),
+            topics=topics,
+            limit=settings.batch_records,
+            max_bytes=config.max_message_bytes(settings),
+            emit=tell,
+        )
+
+    return Relay(
+        outbox=outbox,
+        namespace=settings.namespace,
+        positions=positions,
+        reader=KafkaReader(reading, "earliest"),
+        topics=topics,
+        line=shard_line,
+        poll=poll,
+        emit=emit,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,70 @@ class Lived:
     generations: int
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A batch of the outbox is in Kafka.
+
+    Attributes:
+        shard: Whose rows.
+        rows: How many.
+        seconds: How long its transaction took, from begin to the answer.
+        waited: For how long the oldest of the rows had been in the outbox by then, in seconds.
+    """
+
+    shard: int
+    rows: int
+    seconds: float
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowBuried:
+    """A row of the outbox was put aside: Kafka will not take it.
+
+    Attributes:
+        shard: Whose row.
+        reason: A word from a closed set.
+        detail: For the log.
+    """
+
+    shard: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOpened:
+    """A relay has taken over a shard of the outbox."""
+
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStopped:
+    """A relay has given up a shard of the outbox for now, or for good.
+
+    Attributes:
+        shard: Which one.
+        cause: As of `Aborted`, or `server_away`, `fenced`, `fatal`.
+        detail: For the log.
+    """
+
+    shard: int
+    cause: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxCounted:
+    """What waits in the outbox was counted: see `eos.core.ports.Backlog`."""
+
+    rows: int
+    oldest: float
+    scheduled: int
+    dead: int
+
+
 Event = (
     Claimed
     | Committing
@@ -202,6 +266,11 @@ Event = (
     | Recovered
     | ProducerRecreated
     | Lived
+    | Published
+    | RowBuried
+    | ShardOpened
+    | ShardStopped
+    | OutboxCounted
 )
 
 Emit = Callable[[Event], None]

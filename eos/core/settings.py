@@ -182,13 +182,20 @@ class Settings:
         if faults:
             raise ConfigError(faults)
 
-    def check_servers(self) -> None:
-        """See that there is an address for each server that is needed.
+    def check_servers(self, *names: str) -> None:
+        """See that there is an address for the brokers, and for each further server.
+
+        Args:
+            *names: `ledger`, where one is needed.
 
         Raises:
             ConfigError: If one is missing.
         """
-        missing = [f"{name}='': {advice}" for name, advice in _SERVERS if not getattr(self, name)]
+        missing = [
+            f"{name}='': {advice}"
+            for name, advice in _SERVERS
+            if name in {"brokers", *names} and not getattr(self, name)
+        ]
         if missing:
             raise ConfigError(missing)
 

@@ -114,8 +114,9 @@ class MockTopics(KafkaTopics):
             found = self._admin.list_topics(topic, timeout=TIMEOUT).topics[topic]
         return topic, len(found.partitions)
 
-    def ensure(self, names: Sequence[str]) -> None:
-        """Make topics that do not exist yet."""
+    def ensure(self, names: Sequence[str], partitions: int = -1) -> None:
+        """Make topics that do not exist yet, each with as many partitions as the broker gives."""
+        del partitions
         for name in names:
             self.describe(name)
 

@@ -3,19 +3,30 @@
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any, TypeVar
+from dataclasses import fields, replace
+from typing import Any, NamedTuple, TypeVar
 
 from eos.core.errors import ConfigError, FatalError
 from eos.core.events import Emit
-from eos.core.settings import Settings
+from eos.core.settings import Settings, duration
+from eos.doors.outbox import Outbox
+from eos.doors.together import Stopping, together
 from eos.handle import Step
 from eos.handle.steps import Decode, Encode
 
 F = TypeVar("F", bound=Callable[..., Any])
+_LEAST_POLL = 0.01
 
 _WHOLE_NUMBERS = frozenset({"retries", "batch_records"})
 _NOT_FROM_ENVIRONMENT = frozenset({"kafka", "key", "group", "reconcile"})
+
+
+class _Relay(NamedTuple):
+    """An outbox that is relayed."""
+
+    database: Any
+    poll: float
+    keep: float
 
 
 class App:
@@ -55,6 +66,7 @@ class App:
         if faults:
             raise ConfigError(faults)
         self._steps: list[Step] = []
+        self._relay: _Relay | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -145,6 +157,38 @@ class App:
 
         return register
 
+    def relay(self, outbox: Any, *, poll: str | float = "1s", keep: str | float = "0s") -> None:
+        """Publish what an outbox holds: each worker of this app becomes a relay of it, too.
+
+        An app may have relays and no steps. The workers, and whoever else runs a relay with this
+        namespace, share the outbox's shards.
+
+        Args:
+            outbox: An `eos.Outbox`; or a database, as for one.
+            poll: Rows are looked for at least this often; mostly a commit tells of them.
+            keep: For how long published rows are kept, in table `eos_outbox_published`.
+
+        Raises:
+            ConfigError: Something is of the wrong kind; or the app relays an outbox already.
+        """
+        from eos.stores.sql.connections import engine_of  # noqa: PLC0415 see below
+
+        if self._relay is not None:
+            raise ConfigError(["an app relays one outbox: give the other one an app of its own"])
+        times, faults = {}, []
+        for name, given, least in (("poll", poll, _LEAST_POLL), ("keep", keep, 0.0)):
+            try:
+                times[name] = duration(given)
+            except (ValueError, TypeError) as error:
+                faults.append(f"{name}: {error}")
+                continue
+            if not times[name] >= least:
+                faults.append(f"{name}={given!r}: give at least {least:g} seconds")
+        if faults:
+            raise ConfigError(faults)
+        engine = outbox.engine if isinstance(outbox, Outbox) else engine_of(outbox)
+        self._relay = _Relay(engine, **times)
+
     def work(
         self,
         *,
@@ -167,19 +211,29 @@ class App:
         # handlers does without them.
         from eos import build  # noqa: PLC0415
 
-        self.settings.check_servers()
-        if not self._steps:
+        if not self._steps and self._relay is None:
             raise ConfigError(["the app has no steps: write a handler with @app.step(topic)"])
+        self.settings.check_servers(*(["ledger"] if self._steps else []))
         if slot and self.settings.ledger.startswith("memory:"):
             raise ConfigError(
                 ["ledger='memory:' is for one worker: several need redis://… or a SQL database"]
             )
         tell = build.observers(self.settings, emit)
-        ports = build.adapters(self.settings, slot, tell)
-        try:
-            build.line(self.settings, self._steps, ports, tell).run(stopping)
-        finally:
-            ports.ledger.close()
+
+        def steps(stopping: Stopping) -> None:
+            ports = build.adapters(self.settings, slot, tell)
+            try:
+                build.line(self.settings, self._steps, ports, tell).run(stopping)
+            finally:
+                ports.ledger.close()
+
+        def relay(stopping: Stopping) -> None:
+            if (it := self._relay) is not None:
+                settings = replace(self.settings, group=f"{self.settings.namespace}.relay")
+                told = build.observers(settings, emit)
+                build.relay(settings, it.database, told, poll=it.poll, keep=it.keep).run(stopping)
+
+        together(stopping, *([relay] if self._relay else []), *([steps] if self._steps else []))
 
 
 def _not_callable(**functions: object) -> list[str]:

@@ -94,6 +94,15 @@ def consumer(settings: Settings, slot: int = 0) -> dict[str, Any]:
     return conf
 
 
+def relay_consumer(settings: Settings) -> dict[str, Any]:
+    """Configure a relay's member of the group, which reads nothing: a dead one is missed soon."""
+    conf = consumer(settings)
+    conf.pop("group.instance.id", None)  # a relay that comes back need not find its shards again
+    if not _is_server_side(conf):
+        conf = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1500, **conf}
+    return conf
+
+
 def is_incremental(conf: Mapping[str, Any]) -> bool:
     """Tell whether rebalances take and give single partitions, not all of them at once."""
     strategy = str(conf.get("partition.assignment.strategy", ""))

@@ -24,6 +24,10 @@ GRACE_SECONDS = 5.0
 _OF_USE = frozenset({AclOperation.READ, AclOperation.WRITE, AclOperation.ALL})
 
 
+class _NoTopicError(FatalError):
+    """There is no such topic, and was none for a while."""
+
+
 class KafkaTopics:
     """Implements `eos.core.ports.Topics`."""
 
@@ -52,7 +56,7 @@ class KafkaTopics:
                 if topic in self._seen or time.monotonic() < since + GRACE_SECONDS:
                     # A broker that has just started does not know its topics yet.
                     raise RetriableError(f"topic {topic!r} is not there right now") from error
-                raise FatalError(
+                raise _NoTopicError(
                     f"topic {topic!r} does not exist: create it, or correct its name"
                 ) from error
             raise translated(error.args[0], f"describe topic {topic!r}") from error
@@ -94,9 +98,19 @@ class KafkaTopics:
         with suppress(KafkaException):
             self._admin.list_topics(timeout=TIMEOUT)
 
-    def ensure(self, names: Sequence[str]) -> None:
+    def exists(self, topic: str) -> bool:
+        """Tell whether there is such a topic; `RetriableError` while it may still come."""
+        try:
+            self.describe(topic)
+        except _NoTopicError:
+            return False
+        return True
+
+    def ensure(self, names: Sequence[str], partitions: int = -1) -> None:
         """Make topics that do not exist yet, with the cluster's default replication."""
-        wanted = [NewTopic(name, num_partitions=-1, replication_factor=-1) for name in names]
+        wanted = [
+            NewTopic(name, num_partitions=partitions, replication_factor=-1) for name in names
+        ]
         for name, made in self._admin.create_topics(wanted, request_timeout=TIMEOUT).items():
             try:
                 made.result(TIMEOUT + 1)

@@ -140,13 +140,13 @@ def test_faults_of_type_and_of_value_are_told_together() -> None:
 def test_an_address_may_be_missing_until_a_server_is_needed() -> None:
     settings = Settings(group="g")
     with pytest.raises(ConfigError) as caught:
-        settings.check_servers()
+        settings.check_servers("ledger")
     brokers, ledger = caught.value.faults
     assert brokers.startswith("brokers=''")
     assert "EOS_BROKERS" in brokers
     assert ledger.startswith("ledger=''")
     assert "EOS_LEDGER" in ledger
-    Settings(**GOOD).check_servers()
+    Settings(**GOOD).check_servers("ledger")
 
 
 def test_a_wrong_address_is_named_without_the_password_that_it_may_hold() -> None:

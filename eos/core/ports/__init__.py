@@ -22,11 +22,13 @@ from eos.core.ports.ledger import (
     Taken,
 )
 from eos.core.ports.log import Log, Partition, Reader, Revoking, Topics
+from eos.core.ports.outbox import Backlog, Outbox, Rows
 from eos.core.ports.transactions import Publish, Transactions
 
 __all__ = [
     "NO_INBOXES",
     "Assertion",
+    "Backlog",
     "Claimed",
     "Claims",
     "Clock",
@@ -36,6 +38,7 @@ __all__ = [
     "Ledger",
     "Log",
     "Mark",
+    "Outbox",
     "Partition",
     "Ports",
     "Publish",
@@ -43,6 +46,7 @@ __all__ = [
     "Recovery",
     "Refused",
     "Revoking",
+    "Rows",
     "Suppressed",
     "Taken",
     "Topics",

@@ -75,8 +75,11 @@ class Topics(Protocol):
     def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where partitions end now, open transactions included."""
 
-    def ensure(self, names: Sequence[str]) -> None:
-        """Make topics that do not exist yet."""
+    def ensure(self, names: Sequence[str], partitions: int = -1) -> None:
+        """Make topics that do not exist yet; by default with as many partitions as is usual."""
+
+    def exists(self, topic: str) -> bool:
+        """Tell whether there is such a topic; one that is not there is waited for a while."""
 
 
 class Log(Protocol):

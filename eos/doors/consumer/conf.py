@@ -83,7 +83,7 @@ def read(
     producing = _producer(faults, given, producer)
     if faults or made is None:
         raise ConfigError(faults)
-    made.check_servers()
+    made.check_servers("ledger")
     return Conf(
         settings=made,
         auto_commit=conf.get("enable.auto.commit", conf.get("auto.commit.enable", True)) in _TRUE,

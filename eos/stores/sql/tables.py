@@ -30,7 +30,8 @@ from eos.stores.sql.errors import translated
 metadata = MetaData()
 """All tables of eos; their names begin with `eos_`."""
 
-_LONG = BigInteger().with_variant(Integer, "sqlite")  # only so does SQLite count by itself
+LONG = BigInteger().with_variant(Integer, "sqlite")
+"""Only so does SQLite count by itself."""
 _LOCK = 0x656F73  # of all who create or migrate; "eos" in ASCII
 
 schema = Table(
@@ -61,7 +62,7 @@ frontiers = Table(
 suppressed = Table(
     "eos_suppressed",
     metadata,
-    Column("id", _LONG, primary_key=True),
+    Column("id", LONG, primary_key=True),
     Column("namespace", String(100), nullable=False),
     Column("consumer_group", String(255), nullable=False),
     Column("topic_id", String(260), nullable=False),

@@ -142,9 +142,9 @@ class Broker:
             self._topics[topic] = self._others
         return self._topics[topic]
 
-    def create(self, topic: str) -> None:
-        """Make a topic of one partition, unless there is one."""
-        self._topics.setdefault(topic, 1)
+    def create(self, topic: str, partitions: int = -1) -> None:
+        """Make a topic, unless there is one; by default of one partition."""
+        self._topics.setdefault(topic, max(1, partitions))
 
     def log(self, partition: Partition) -> list[Message]:
         """Give a partition's records."""

@@ -27,10 +27,14 @@ class MemoryTopics:
         """Give where partitions end now."""
         return {partition: len(self._kafka.log(partition)) for partition in partitions}
 
-    def ensure(self, names: Sequence[str]) -> None:
+    def exists(self, topic: str) -> bool:
+        """Tell whether there is such a topic."""
+        return topic in self._kafka.topics
+
+    def ensure(self, names: Sequence[str], partitions: int = -1) -> None:
         """Make topics that do not exist yet."""
         for name in names:
-            self._kafka.create(name)
+            self._kafka.create(name, partitions)
 
 
 class MemoryLog:

@@ -1,0 +1,5 @@
+"""Messages that are written down in the transaction of what they tell of."""
+
+from eos.doors.outbox.outbox import Outbox
+
+__all__ = ["Outbox"]
