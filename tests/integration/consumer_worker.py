@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import eos
-from eos import build
+from eos.build import loops
 from eos.testing import faults
 from tests.integration.plain_worker import Effects
 from tests.integration.worker import Diary
@@ -92,14 +92,14 @@ def main(order: dict[str, Any]) -> None:
 def _break(diary: Diary, port: str, action: str, **about: Any) -> None:
     """Wrap what makes a port."""
     name = {"ledger": "ledger", "transactions": "KafkaTransactions"}[port]
-    make, act = getattr(build, name), {"kill": faults.kill, "stop": faults.stop}[action]
+    make, act = getattr(loops, name), {"kill": faults.kill, "stop": faults.stop}[action]
 
     def noted() -> None:
         diary.note("fault", where=f"{about['when']} {about['method']}")
         act()
 
     fault = faults.Fault(**about, action=noted)
-    setattr(build, name, lambda *given, **more: faults.faulty(make(*given, **more), fault))
+    setattr(loops, name, lambda *given, **more: faults.faulty(make(*given, **more), fault))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from eos import build
+from eos.build import lines
 from eos.consume import step as consume
 from eos.core.errors import AbortableError, FatalError, FencedError, RetriableError
 from eos.core.events import Aborted, Assigned, Committed, Event, Recovered, Waiting
@@ -85,7 +86,7 @@ class Bench:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are there, and grow, but nobody waits for long."""
-    monkeypatch.setattr(build, "_FIRST_PAUSE", 0.002)
+    monkeypatch.setattr(lines, "FIRST_PAUSE", 0.002)
     monkeypatch.setattr(consume, "_OPEN_POLL", 0.01)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from eos import build
+from eos.build import lines
 from eos.consume import step as consume
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Claimed, Committed, Event, Settled
@@ -97,7 +98,7 @@ class Bench:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are there, and grow, but nobody waits for long."""
-    monkeypatch.setattr(build, "_FIRST_PAUSE", 0.002)
+    monkeypatch.setattr(lines, "FIRST_PAUSE", 0.002)
     monkeypatch.setattr(consume, "_OPEN_POLL", 0.01)
 
 

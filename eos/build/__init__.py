@@ -1,0 +1,8 @@
+"""Settings → a ready line. The only package that knows every adapter."""
+
+from eos.build.lines import line
+from eos.build.loops import Loop, loop
+from eos.build.relays import relay
+from eos.build.servers import adapters, ledger, observers
+
+__all__ = ["Loop", "adapters", "ledger", "line", "loop", "observers", "relay"]

@@ -1,0 +1,134 @@
+"""The steps that a line and a loop share."""
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from eos.claim import Claim
+from eos.claim.digest import Digest
+from eos.claim.keys import Identify
+from eos.consume import Consume
+from eos.consume.opening import Opening
+from eos.core.events import Emit
+from eos.core.keys import standard
+from eos.core.ports import NO_INBOXES, Clock, Inbox, Partition, Ports
+from eos.core.record import Shard
+from eos.core.settings import Settings, duration
+from eos.operate.recovery import Recover
+from eos.settle import Settle
+from eos.settle.beside import Beside
+from eos.settle.inbox import Inboxes
+from eos.settle.plain import Plain
+
+TRANSACTION_BATCHES = 20
+"""At most so many full batches are handled before a transaction settles them."""
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+"""Between failures in a row, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The first steps, put together; what settles outputs is made from them."""
+
+    opening: Opening
+    consume: Consume
+    identify: Identify
+    claim: Claim
+    plain: Plain
+
+
+def parts_of(
+    settings: Settings,
+    ports: Ports,
+    emit: Emit,
+    clock: Clock,
+    *,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    plain: Container[str],
+    inboxes: Mapping[str, Inbox] = NO_INBOXES,
+    interval: float | None = None,
+    start: Callable[[Partition], int | None] = lambda _: None,
+) -> Parts:
+    """Make the steps that a line and a loop share."""
+    secret = settings.secret or f"eos derived secret of {settings.namespace}"
+    identify = Identify(
+        settings.key or standard,
+        Digest(secret.encode()),
+        by_partition=settings.scope == "partition",
+    )
+
+    def shard(topic_id: str) -> Shard:
+        return Shard(settings.namespace, settings.group, topic_id)
+
+    opening = Opening(
+        reader=ports.reader,
+        topics=ports.topics,
+        ledger=ports.ledger,
+        shard=shard,
+        plain=plain,
+        start=start,
+        inboxes=inboxes,
+    )
+    consume = Consume(
+        reader=ports.reader,
+        topics=ports.topics,
+        opening=opening,
+        sources=sources,
+        targets=targets,
+        own_topics=[settings.dead_letters],
+        batch_records=settings.batch_records,
+        batch_wait=duration(settings.batch_wait),
+        emit=emit,
+        clock=clock,
+    )
+    recover = Recover(
+        ledger=ports.ledger,
+        log=ports.log,
+        topics=ports.topics,
+        shard=shard,
+        identify=identify,
+        plain=plain,
+        inboxes=inboxes,
+        window=settings.window_seconds,
+        stay=consume.stay,
+        emit=emit,
+    )
+    claim = Claim(
+        ledger=ports.ledger,
+        identify=identify,
+        recover=recover,
+        begin=opening.begin,
+        settings=settings,
+        emit=emit,
+    )
+    if interval is None:
+        interval = duration(settings.commit_interval)
+    settling = Plain(
+        ledger=ports.ledger, consume=consume, interval=interval, emit=emit, clock=clock
+    )
+    return Parts(opening, consume, identify, claim, settling)
+
+
+def settle_of(
+    settings: Settings,
+    ports: Ports,
+    parts: Parts,
+    emit: Emit,
+    clock: Clock,
+    beside: Callable[[], Executor] = Beside,
+) -> Settle:
+    """Make the step that settles outputs and offsets together."""
+    return Settle(
+        transactions=ports.transactions,
+        plain=parts.plain,
+        inboxes=Inboxes(claim=parts.claim, plain=parts.plain, publish=ports.publish),
+        consume=parts.consume,
+        claim=parts.claim,
+        beside=beside,
+        interval=duration(settings.commit_interval),
+        limit=settings.batch_records * TRANSACTION_BATCHES,
+        emit=emit,
+        clock=clock,
+    )

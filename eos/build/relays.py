@@ -1,0 +1,68 @@
+"""The relay of an outbox."""
+
+from collections.abc import Callable
+from typing import Any
+
+from eos.core.events import Emit
+from eos.core.settings import Settings
+from eos.kafka import config
+from eos.kafka.log import KafkaLog
+from eos.kafka.reader import KafkaReader
+from eos.kafka.topics import KafkaTopics
+from eos.kafka.transactions import KafkaTransactions
+from eos.outbox import Relay, ShardLine
+from eos.stores.sql.outbox import SqlOutbox
+
+
+def relay(
+    settings: Settings,
+    database: Any,
+    emit: Emit,
+    *,
+    poll: float,
+    keep: float = 0.0,
+) -> Relay:
+    """Make a relay.
+
+    Args:
+        settings: How the servers are reached; the group is that of the relays.
+        database: An engine of SQLAlchemy with the outbox's tables.
+        emit: Told what happens.
+        poll: Rows are looked for at least this often, in seconds.
+        keep: For how long published rows are kept, in seconds.
+    """
+    reading = config.relay_consumer(settings)
+    topics = KafkaTopics(config.client(settings))
+    log = KafkaLog(reading, topics)
+    outbox = SqlOutbox(database, keep)
+    positions = f"{settings.namespace}.positions"
+
+    def shard_line(number: int, membership: Callable[[], object], tell: Emit) -> ShardLine:
+        def position() -> int | None:
+            found = log.frontiers(positions)[number]
+            return None if found is None else found.offset
+
+        transactional_id = f"{settings.group}.{number}"
+        return ShardLine(
+            number,
+            rows=outbox.shard(number),
+            transactions=KafkaTransactions(config.producer(settings, transactional_id), tell),
+            position=position,
+            membership=membership,
+            at=(positions, number),
+            topics=topics,
+            limit=settings.batch_records,
+            max_bytes=config.max_message_bytes(settings),
+            emit=tell,
+        )
+
+    return Relay(
+        outbox=outbox,
+        namespace=settings.namespace,
+        positions=positions,
+        reader=KafkaReader(reading, "earliest"),
+        topics=topics,
+        line=shard_line,
+        poll=poll,
+        emit=emit,
+    )
