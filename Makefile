@@ -40,6 +40,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.bench.pipeline
 	$(BIN)/python -m tests.bench.consumer
 	$(BIN)/python -m tests.bench.inbox
+	$(BIN)/python -m tests.bench.outbox
 
 fault: $(READY)
 	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)

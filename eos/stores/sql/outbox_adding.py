@@ -31,18 +31,22 @@ _ARRAYS = (
     " CAST(:added_ms AS bigint[])) WITH ORDINALITY"
 )
 # Whoever relays is told with the commit, and of a rolled back one never.
-_ADD = text(
+_ADD_MANY = text(
     f"WITH added AS (INSERT INTO eos_outbox ({_ALL})"
     f" SELECT {_ALL} FROM {_ARRAYS} AS given ({_ALL}, ordinal) ORDER BY ordinal RETURNING shard)"
     f" SELECT pg_notify('{CHANNEL}' || shard, '') FROM added GROUP BY shard"
 )
-_SCHEDULE = text(
+_SCHEDULE_MANY = text(
     f"INSERT INTO eos_outbox_scheduled ({_ALL}, deliver_ms)"
     f" SELECT {_ALL}, CAST(:deliver_ms AS bigint)"
     f" FROM {_ARRAYS} AS given ({_ALL}, ordinal) ORDER BY ordinal"
 )
 _VALUES = "(:shard, :topic, :message_id, :key, :value, :headers, :added_ms"
-_ADD_ONE = text(f"INSERT INTO eos_outbox ({_ALL}) VALUES {_VALUES})")
+_ADD = f"INSERT INTO eos_outbox ({_ALL}) VALUES {_VALUES})"
+_ADD_ONE = {
+    "postgresql": text(f"{_ADD} RETURNING pg_notify('{CHANNEL}' || shard, '')"),
+    "sqlite": text(_ADD),
+}
 _SCHEDULE_ONE = text(
     f"INSERT INTO eos_outbox_scheduled ({_ALL}, deliver_ms) VALUES {_VALUES}, :deliver_ms)"
 )
@@ -62,9 +66,10 @@ def add(db: Any, rows: Sequence[Added], deliver_ms: int | None) -> None:
     """
     to = attached(db)
     later: dict[str, Any] = {} if deliver_ms is None else {"deliver_ms": deliver_ms}
-    if to.dialect == "sqlite":
+    if len(rows) == 1 or to.dialect == "sqlite":  # arrays cost more than they save
+        one = _SCHEDULE_ONE if later else _ADD_ONE[to.dialect]
         for row in rows:
-            to.run(_SCHEDULE_ONE if later else _ADD_ONE, {**row._asdict(), **later})
+            to.run(one, {**row._asdict(), **later})
         return
     for start in range(0, len(rows), _AT_ONCE):
         arrays = {
@@ -73,4 +78,4 @@ def add(db: Any, rows: Sequence[Added], deliver_ms: int | None) -> None:
                 Added._fields, zip(*rows[start : start + _AT_ONCE], strict=True), strict=True
             )
         }
-        to.run(_SCHEDULE if later else _ADD, {**arrays, **later})
+        to.run(_SCHEDULE_MANY if later else _ADD_MANY, {**arrays, **later})
