@@ -234,13 +234,20 @@ class ShardStopped:
 
     Attributes:
         shard: Which one.
-        cause: As of `Aborted`, or `server_away`, `fenced`, `fatal`.
+        cause: As of `Aborted`, or `server_away`; `fenced`: another relay has taken it over.
         detail: For the log.
     """
 
     shard: int
     cause: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardClosed:
+    """A relay has given a shard of the outbox back in order: to the group, or because it leaves."""
+
+    shard: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +277,7 @@ Event = (
     | RowBuried
     | ShardOpened
     | ShardStopped
+    | ShardClosed
     | OutboxCounted
 )
 

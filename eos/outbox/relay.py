@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from queue import Empty, SimpleQueue
 
 from eos.core.errors import AbortableError, ConfigError, RetriableError
-from eos.core.events import Emit, Event, OutboxCounted, ShardStopped, Waiting
+from eos.core.events import Emit, Event, OutboxCounted, ShardClosed, ShardStopped, Waiting
 from eos.core.outbox import SHARDS
 from eos.core.ports import Outbox, Partition, Reader, Topics
 from eos.outbox.shard import ShardLine
@@ -165,6 +165,7 @@ class Relay:
         for tender in going:
             if not tender.ended(max(0.0, until - time.monotonic())):
                 tender.abandon()
+            self._told.put(ShardClosed(tender.number))
 
     def _count(self) -> None:
         """Count what waits, from time to time: one relay does, the one that has the first shard."""

@@ -1,0 +1,67 @@
+"""Broken relays, that the suites of the outbox must reject."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from eos.build import relays
+from eos.core.outbox import Progress, Row
+from eos.outbox import ShardLine
+from eos.stores.sql.outbox import SqlOutbox, SqlRows
+
+MARKS_FIRST, NO_POSITION, ONLY_NEWER = "marks first", "no position", "only newer"
+
+
+class MarksFirst(SqlRows):
+    """Deletes rows before they are published: at most once, what dies in between is lost."""
+
+    def record(
+        self, known: Progress, limit: int, *, published: bool
+    ) -> tuple[Progress, Sequence[Row]]:
+        known, rows = super().record(known, limit, published=published)
+        if rows:
+            known, _ = super().record(known, 0, published=True)
+        return known, rows
+
+
+class NoPosition(ShardLine):
+    """Trusts the database alone, as relays do that know no transactions of Kafka's."""
+
+    def open(self) -> None:
+        self._transactions.prepare()
+        self._known = self._rows.progress()
+        self._published = False
+
+
+class OnlyNewer(SqlRows):
+    """Passes over rows with lower ids than it has seen: they may have committed late."""
+
+    _highest = 0
+
+    def record(
+        self, known: Progress, limit: int, *, published: bool
+    ) -> tuple[Progress, Sequence[Row]]:
+        known, rows = super().record(known, limit, published=published)
+        late = [row.id for row in rows if row.id < self._highest]
+        self._highest = max([self._highest, *(row.id for row in rows)])
+        if late:
+            left = [row.id for row in rows if row.id not in late]
+            known = self.bury(known, dict.fromkeys(late, "late"))
+            rows = [row for row in rows if row.id in left]
+        return known, rows
+
+
+def break_relay(how: str) -> None:
+    """Break the relay that is about to be made."""
+    broken: dict[str, Callable[[], Any]] = {
+        MARKS_FIRST: lambda: _rows(MarksFirst),
+        ONLY_NEWER: lambda: _rows(OnlyNewer),
+        NO_POSITION: lambda: setattr(relays, "ShardLine", NoPosition),
+    }
+    broken[how]()
+
+
+def _rows(kind: type[SqlRows]) -> None:
+    def shard(self: Any, number: int) -> SqlRows:
+        return kind(self._engine, number, self._keep)
+
+    SqlOutbox.shard = shard  # type: ignore[method-assign]

@@ -1,0 +1,93 @@
+"""`kill -9` of a relay between each two of its steps: each committed row is published once."""
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from eos.devstack.waiting import wait_until
+from tests.fault.rows import rows
+from tests.integration import outbox_broken as broken
+from tests.integration.cluster import SECONDS, Cluster
+from tests.integration.into_kit import url
+from tests.integration.outbox_kit import RelayProcess, Shop
+
+FEW = [
+    (2, "before transactions.commit"),
+    (2, "after transactions.commit"),
+    (3, "after transactions.send_offsets"),
+    (2, "after DELETE FROM"),
+    (3, "before UPDATE eos_outbox_shards"),
+    (7, "after do_commit"),
+    (40, ""),
+]
+ALL = [(step, "") for step in range(1, 161, 2)]
+QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+
+
+@pytest.fixture
+def shop(cluster: Cluster, topic: Callable[..., str], engine: Engine) -> Shop:
+    return Shop(cluster, topic("events", partitions=3), engine, seed=17)
+
+
+@pytest.fixture
+def relay(
+    shop: Shop, bootstrap_servers: str, namespace: str, tmp_path: Path
+) -> Iterator[RelayProcess]:
+    settings = {
+        "group": f"{namespace}.relay",
+        "namespace": namespace,
+        "brokers": bootstrap_servers,
+        "batch_records": 5,
+        "kafka": QUICK,
+    }
+    with RelayProcess(settings, "", "", tmp_path / "relay", into=url(shop.engine)) as made:
+        yield made
+
+
+def dies(shop: Shop, relay: RelayProcess, step: int, where: str) -> None:
+    """Let a relay work until it dies at its n-th step, and give it work until then."""
+    shop.write(6)
+    relay.relay(step, where)
+    while relay.alive:
+        if not wait_until(lambda: not relay.alive or shop.is_published(), seconds=SECONDS):
+            raise AssertionError(relay.told())
+        if relay.alive:
+            shop.write(3)
+    assert relay.exit_code() == -signal.SIGKILL, relay.told()
+
+
+@pytest.mark.timeout(1800)
+def test_each_row_is_published_once_whatever_statement_or_call_a_relay_dies_at(
+    shop: Shop, relay: RelayProcess
+) -> None:
+    for step, where in rows(FEW, ALL):
+        dies(shop, relay, step, where)
+    relay.relay()
+    shop.await_published()
+    relay.drain()
+    shop.assert_exact()
+    print(dict(sorted(Counter(n["where"] for n in relay.notes("fault")).items())))  # noqa: T201
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize(
+    ("how", "where", "found"),
+    [
+        (broken.MARKS_FIRST, "before transactions.commit", r"lost=\['id-"),
+        (broken.NO_POSITION, "after transactions.commit", r"twice=\{'id-"),
+    ],
+)
+def test_a_broken_relay_is_found_out(
+    shop: Shop, relay: RelayProcess, how: str, where: str, found: str
+) -> None:
+    relay.broken = how
+    dies(shop, relay, 6, where)  # the first of each shard put its position there
+    relay.relay()
+    shop.await_published()
+    relay.drain()
+    with pytest.raises(AssertionError, match=found):
+        shop.assert_exact()

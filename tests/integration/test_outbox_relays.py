@@ -1,0 +1,126 @@
+"""Several relays: they share the shards, hand them over, and fence each other."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from eos.core.outbox import SHARDS
+from eos.devstack.waiting import wait_until
+from tests.integration.cluster import SECONDS, Cluster
+from tests.integration.into_kit import url
+from tests.integration.outbox_kit import RelayProcess, Shop
+
+ALL_SHARDS = set(range(SHARDS))
+QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+
+
+@pytest.fixture
+def shop(cluster: Cluster, topic: Callable[..., str], engine: Engine) -> Shop:
+    return Shop(cluster, topic("events", partitions=3), engine, seed=23)
+
+
+@pytest.fixture
+def relays(
+    shop: Shop, bootstrap_servers: str, namespace: str, tmp_path: Path
+) -> Iterator[list[RelayProcess]]:
+    settings = {
+        "group": f"{namespace}.relay",
+        "namespace": namespace,
+        "brokers": bootstrap_servers,
+        "batch_records": 5,
+        "kafka": QUICK,
+    }
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                RelayProcess(settings, "", "", tmp_path / f"relay-{n}", into=url(shop.engine))
+            )
+            for n in range(2)
+        ]
+
+
+def share(shop: Shop, relays: list[RelayProcess]) -> None:
+    """Let both relays work, and wait until they have shared the shards."""
+    for relay in relays:
+        relay.relay()
+
+    def shared() -> bool:
+        shop.write(1)
+        one, other = (relay.shards() for relay in relays)
+        return bool(one) and bool(other) and one | other == ALL_SHARDS and not one & other
+
+    if not wait_until(shared, seconds=SECONDS, every=0.1):
+        raise AssertionError("\n".join(relay.told() for relay in relays))
+
+
+def test_two_relays_share_the_shards_and_one_that_leaves_hands_its_own_over(
+    shop: Shop, relays: list[RelayProcess]
+) -> None:
+    one, other = relays
+    share(shop, relays)
+    one.drain()
+    shop.write(30)
+    shop.await_published()
+    assert other.shards() == ALL_SHARDS
+    other.drain()
+    shop.assert_exact()
+
+
+def test_the_shards_of_a_relay_that_dies_are_taken_over(
+    shop: Shop, relays: list[RelayProcess]
+) -> None:
+    one, other = relays
+    share(shop, relays)
+    os.kill(one.pid, signal.SIGKILL)
+    shop.write(30)
+    shop.await_published()
+    assert other.shards() == ALL_SHARDS
+    one.relay()
+    shop.write(30)
+    shop.await_published()
+    one.drain()
+    other.drain()
+    shop.assert_exact()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "before transactions.begin",
+        "after transactions.produce",
+        "after transactions.send_offsets",
+        "before transactions.commit",
+        "before UPDATE eos_outbox_shards",
+        "before do_commit",
+    ],
+)
+def test_a_zombie_publishes_nothing_when_it_wakes_up(
+    shop: Shop, relays: list[RelayProcess], where: str, database_kind: str
+) -> None:
+    one, other = relays
+    one.relay(12, where, action="stop")
+
+    def stopped() -> bool:
+        shop.write(2)
+        return bool(one.notes("fault"))
+
+    if database_kind == "sqlite" and "before" in where and "transactions" not in where:
+        pytest.skip("a process that stops here holds the whole database: nobody else can write")
+    assert wait_until(stopped, seconds=SECONDS, every=0.05), one.told()
+    other.relay()
+    shop.write(10)
+    if "transactions" in where:
+        # While it holds a shard's row the other one waits for that shard.
+        shop.await_published()
+    one.go_on()
+    shop.write(10)
+    shop.await_published()
+    for relay in relays:
+        if relay.alive:
+            relay.drain()
+    shop.assert_exact()
