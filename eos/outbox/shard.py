@@ -98,9 +98,9 @@ class ShardLine:
         if unfit := self._unfit(rows):
             self._bury(unfit)
             return True
-        if not rows:
+        if not rows and not self._known.recorded:
             return False
-        try:
+        try:  # of recorded rows that somebody has deleted, the number alone
             self._commit(self._known.sent + 1, rows)
         except AbortableError as error:
             if error.cause != "rejected":

@@ -18,8 +18,8 @@ class MarksFirst(SqlRows):
         self, known: Progress, limit: int, *, published: bool
     ) -> tuple[Progress, Sequence[Row]]:
         known, rows = super().record(known, limit, published=published)
-        if rows:
-            known, _ = super().record(known, 0, published=True)
+        with self._engine.begin() as db:
+            self._delete(db, known.recorded)
         return known, rows
 
 

@@ -131,6 +131,13 @@ class RelayProcess(Worker):
             },
         )
 
+    def await_up(self) -> None:
+        """Wait until its process can be asked to stop."""
+        up = wait_until(
+            lambda: any(note["pid"] == self.pid for note in self.notes("up")), seconds=SECONDS
+        )
+        assert up, self.told()
+
     @property
     def pid(self) -> int:
         """The process that it has now, or had last."""

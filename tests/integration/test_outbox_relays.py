@@ -81,6 +81,7 @@ def test_the_shards_of_a_relay_that_dies_are_taken_over(
     shop.await_published()
     assert other.shards() == ALL_SHARDS
     one.relay()
+    one.await_up()
     shop.write(30)
     shop.await_published()
     one.drain()
@@ -88,6 +89,8 @@ def test_the_shards_of_a_relay_that_dies_are_taken_over(
     shop.assert_exact()
 
 
+# On SQLite a process that stops may hold the whole database, and then nobody can write.
+@pytest.mark.parametrize("database_kind", ["postgresql"])
 @pytest.mark.parametrize(
     "where",
     [
@@ -100,7 +103,7 @@ def test_the_shards_of_a_relay_that_dies_are_taken_over(
     ],
 )
 def test_a_zombie_publishes_nothing_when_it_wakes_up(
-    shop: Shop, relays: list[RelayProcess], where: str, database_kind: str
+    shop: Shop, relays: list[RelayProcess], where: str
 ) -> None:
     one, other = relays
     one.relay(12, where, action="stop")
@@ -109,8 +112,6 @@ def test_a_zombie_publishes_nothing_when_it_wakes_up(
         shop.write(2)
         return bool(one.notes("fault"))
 
-    if database_kind == "sqlite" and "before" in where and "transactions" not in where:
-        pytest.skip("a process that stops here holds the whole database: nobody else can write")
     assert wait_until(stopped, seconds=SECONDS, every=0.05), one.told()
     other.relay()
     shop.write(10)
