@@ -36,7 +36,9 @@ def main(count: int, first: int = 1) -> None:
     """Send so many orders, from this number on."""
     seed = random.randrange(1_000_000)
     chance = random.Random(seed)
-    producer = Producer({"bootstrap.servers": os.environ["EOS_BROKERS"], "acks": "all"})
+    producer = Producer(
+        {"bootstrap.servers": os.environ["EOS_BROKERS"], "enable.idempotence": True}
+    )
     copies = 0
     for number in range(first, first + count):
         send(producer, number)
