@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+import eos
 from eos.core.errors import FatalError
 from eos.core.events import Retried, Settled
 from eos.core.record import Record
@@ -144,3 +145,27 @@ def test_a_handler_that_gives_the_connection_back_stops_the_worker(
     assert isinstance(error, FatalError)
     assert "the handler committed, or rolled back" in str(error)
     assert bank.done() == 0
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_a_database_that_goes_away_while_a_row_is_added_to_an_outbox_is_waited_for(
+    settings: Settings, bank: Bank, mine: Engine, engine: Engine
+) -> None:
+    outbox = eos.Outbox(mine)
+    lost: list[int] = []
+
+    def adds(record: Record, db: Connection) -> None:
+        transfer(record, db)
+        if not lost:
+            lost.append(db.execute(text("SELECT pg_backend_pid()")).scalar_one())
+            with engine.connect() as killer:
+                killer.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": lost[0]})
+        outbox.add(db, "elsewhere", record.idempotency_key)
+
+    bank.send(10)
+    with moves(settings, bank, mine, adds):
+        bank.await_settled()
+    bank.assert_exact()
+    with engine.connect() as db:
+        rows = db.execute(text("SELECT convert_from(value, 'UTF8') FROM eos_outbox")).scalars()
+        assert sorted(rows) == sorted(bank.sent)

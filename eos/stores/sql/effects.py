@@ -169,9 +169,11 @@ class SqlEffects:
 
 def _see_if_lost(error: Exception) -> None:
     """Raise, if the transaction cannot go on: because of another one, or of the server."""
-    if not isinstance(error, DBAPIError) or has_failed(error):
+    # What the handler asked of eos, `outbox.add` say, has translated it already.
+    told = error.__cause__ if isinstance(error, EosError) else error
+    if not isinstance(told, DBAPIError) or has_failed(told):
         return
-    if isinstance(found := translate(error), RetriableError):
+    if isinstance(found := translate(told), RetriableError):
         raise AbortableError(str(found), "database") from error
 
 
