@@ -77,14 +77,15 @@ class KafkaTopics:
         wanted = {TopicPartition(*partition): latest for partition in partitions}
         asked = self._admin.list_offsets(wanted, request_timeout=TIMEOUT)
         try:
-            with translating("read the ends of partitions"):
-                ends = {
-                    (of.topic, of.partition): end.result(TIMEOUT + 1).offset
-                    for of, end in asked.items()
-                }
-        except RetriableError:
+            ends = {
+                (of.topic, of.partition): end.result(TIMEOUT + 1).offset
+                for of, end in asked.items()
+            }
+        except KafkaException as error:
             self._ask_anew()
-            raise
+            if error.args[0].code() == KafkaError._NOENT:
+                raise RetriableError("none of the partitions has a leader right now") from error
+            raise translated(error.args[0], "read the ends of partitions") from error
         if any(end < 0 for end in ends.values()):
             self._ask_anew()
             raise RetriableError("a broker does not know where a partition ends")

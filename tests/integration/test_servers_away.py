@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 from confluent_kafka import Message
 
-from eos.core.errors import FencedError
+from eos.core.errors import FencedError, RetriableError
 from eos.core.events import Aborted, Assigned, Waiting
 from eos.core.ports import Ports
 from eos.core.settings import Settings
 from eos.devstack import Server, Stack, running
+from eos.kafka import config
+from eos.kafka.topics import KafkaTopics
 from eos.testing.faults import Fault, faulty
 from tests.fault.rows import rows
 from tests.integration.cluster import Cluster, Input
@@ -210,3 +212,12 @@ def test_the_older_of_two_workers_with_one_instance_and_slot_stops_and_says_why(
     assert younger.error is None
     assert any(event.partitions for event in younger.saw(Assigned))
     assert_exactly_once([*inputs, *late()], read_committed(to))
+
+
+def test_ends_that_are_asked_for_while_no_partition_has_a_leader_are_asked_for_again(
+    settings: Settings,
+) -> None:
+    # The client says the same of a topic that it does not know.
+    topics = KafkaTopics(config.client(settings))
+    with pytest.raises(RetriableError, match="leader"):
+        topics.ends([("nowhere", 0)])
