@@ -41,7 +41,8 @@ class AbortableError(EosError):
     Attributes:
         cause: A word from a closed set, for the metrics: `rebalance`, `ledger_closed`,
             `ledger_gap`, `ledger_resealed`, `ledger_fenced`, `ledger_mark`, `transaction`,
-            `unknown_outcome`, `inbox_fenced`, `database`.
+            `unknown_outcome`, `inbox_fenced`, `outbox_fenced`, `database`; `rejected`: a message
+            is refused for what it is, by the client, a broker or its topic, and always will be.
             In a loop of the user's: `pause`, `seek`. What a `RetriableError` ends is counted as
             `server_away`.
     """

@@ -117,6 +117,22 @@ _LOST_MESSAGES = frozenset(
 )
 
 
+# What the brokers, or the client before them, will not take however often it is sent: the message
+# itself is at fault, or what its topic demands of one. Whoever can tell which message it was need
+# not stop for it.
+REJECTED = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,  # for the client, the broker, or the topic
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.RECORD_LIST_TOO_LARGE,  # than a segment of the topic
+        KafkaError.INVALID_RECORD,  # such as one without a key in a compacted topic (KIP-467)
+        KafkaError.INVALID_TIMESTAMP,  # too far from the broker's, for this topic
+        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,  # headers or transactions in an old topic
+        KafkaError.POLICY_VIOLATION,
+    }
+)
+
+
 def is_indefinite(error: KafkaError) -> bool:
     """Tell whether the request may still take place, or have taken place."""
     return error.retriable() or error.code() in _AWAY or error.code() in _LOST_MESSAGES
@@ -128,6 +144,11 @@ def is_place_taken(error: KafkaError) -> bool:
     In groups of KIP-848 a member that died keeps its place until its session is over.
     """
     return error.code() == KafkaError.UNRELEASED_INSTANCE_ID or _PLACE_TAKEN in error.str()
+
+
+def is_rejected(error: KafkaError) -> bool:
+    """Tell whether no retry can help a message: it is refused for what it is."""
+    return error.code() in REJECTED
 
 
 def is_denied(error: KafkaError) -> bool:
@@ -157,7 +178,8 @@ def translated(error: KafkaError, doing: str) -> EosError:  # noqa: PLR0911 it i
     if code in _MEMBERSHIP:
         return AbortableError(text, cause="rebalance")
     if error.txn_requires_abort():
-        return AbortableError(text, cause="transaction")
+        cause = "rejected" if code in REJECTED else "transaction"
+        return AbortableError(text, cause)
     if error.retriable() or code in _AWAY or code in _NOT_KNOWN:
         return RetriableError(f"Kafka is away or busy, {text}")
     if code in _SETTINGS:

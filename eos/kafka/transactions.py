@@ -16,7 +16,7 @@ from eos.core.ports import Partition
 from eos.core.record import Headers
 from eos.core.supervisor import Seen, State, Supervisor
 from eos.kafka.config import CLIENT_LOG
-from eos.kafka.errors import FENCED, is_denied, is_indefinite, translated, translating
+from eos.kafka.errors import FENCED, is_denied, is_indefinite, is_rejected, translated, translating
 from eos.kafka.forms import offsets
 from eos.kafka.signs import Statistics, Watch
 from eos.kafka.vigil import Vigil
@@ -55,6 +55,7 @@ class KafkaTransactions:
         self._produced = 0
         self._failures = 0
         self._undelivered = ""
+        self._rejected = False  # whether what was not delivered never will be
         self._topics: set[str] = set()  # that the transaction publishes to
         self._offsets_sent = False
         self._statistics = Statistics(self._supervisor)
@@ -85,7 +86,7 @@ class KafkaTransactions:
             self.prepare()
             self._began = time.monotonic()
             self._produced = self._failures = 0
-            self._undelivered, self._offsets_sent = "", False
+            self._undelivered, self._rejected, self._offsets_sent = "", False, False
             self._topics.clear()
             self._call("begin", self._producer.begin_transaction)
             self._open = True
@@ -103,7 +104,8 @@ class KafkaTransactions:
                 self._serve(_FULL_FLUSH)
             except KafkaException as error:
                 self._check_allowed()
-                raise AbortableError(f"produce to {topic}: {error}", "transaction") from error
+                cause = self._cause(error.args[0])
+                raise AbortableError(f"produce to {topic}: {error}", cause) from error
             else:
                 self._produced += 1
                 self._topics.add(topic)
@@ -129,7 +131,8 @@ class KafkaTransactions:
         if left or self._undelivered:
             self._check_allowed()
             failed = self._undelivered or f"{left} messages are still under way"
-            raise AbortableError(f"a message was not delivered: {failed}", "transaction")
+            cause = "rejected" if self._rejected else "transaction"
+            raise AbortableError(f"a message was not delivered: {failed}", cause)
         asked = time.monotonic()
         self._statistics.ended += 1
         try:
@@ -150,6 +153,8 @@ class KafkaTransactions:
     def _check_allowed(self) -> None:
         """See that a transaction has not failed because we may not do what is in it.
 
+        On the way, learn whether it failed for a message that is refused.
+
         What was produced in it is purged then, which says nothing. The client tells the reason to
         each call into the transaction: also to this one, which in an open one is always wrong.
 
@@ -161,6 +166,7 @@ class KafkaTransactions:
         except KafkaException as error:
             if is_denied(error.args[0]):
                 raise self._failed(error.args[0], "publish") from error
+            self._rejected |= is_rejected(error.args[0])
 
     def abort(self) -> None:
         """Abort what was begun. If that fails, the next producer's start will do it."""
@@ -299,6 +305,10 @@ class KafkaTransactions:
             return AbortableError(f"{doing}: {error.str()}", "transaction")
         return known
 
+    def _cause(self, error: KafkaError) -> str:
+        """Name the cause of a failed call to `produce`: it may fail for a message before."""
+        return "rejected" if self._rejected or is_rejected(error) else "transaction"
+
     def _denied(self, error: KafkaError) -> str:
         """Name what is denied: the error itself does not."""
         if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
@@ -319,7 +329,9 @@ class KafkaTransactions:
         self._failures += 1
         if is_indefinite(error):
             self._supervisor.see(Seen.INDEFINITE)
-        if not self._undelivered:
+        # A message that is refused takes others with it, which tell of nothing but that.
+        if not self._undelivered or (is_rejected(error) and not self._rejected):
+            self._rejected = is_rejected(error)
             self._undelivered = f"to topic {message.topic()!r}: {error.str()}"
 
 

@@ -45,6 +45,7 @@ _ABORT_CAUSES = (
     "pause",
     "seek",
     "transaction",
+    "rejected",
     "unknown_outcome",
     "server_away",
 )

@@ -267,8 +267,54 @@ def test_a_message_that_the_client_refuses_ends_the_transaction(
 ) -> None:
     # The client itself would commit the transaction without it.
     producers.fails("produce", KafkaError.MSG_SIZE_TOO_LARGE)
-    with pytest.raises(AbortableError, match="receipts"):
+    with pytest.raises(AbortableError, match="receipts") as caught:
         whole(made)
+    assert caught.value.cause == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("codes", "cause"),
+    [
+        ([KafkaError.MSG_SIZE_TOO_LARGE], "rejected"),
+        ([KafkaError.INVALID_RECORD], "rejected"),
+        ([KafkaError.POLICY_VIOLATION], "rejected"),
+        ([KafkaError._PURGE_QUEUE, KafkaError.MSG_SIZE_TOO_LARGE], "rejected"),  # noqa: SLF001
+        ([KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._PURGE_QUEUE], "rejected"),  # noqa: SLF001
+        ([KafkaError._MSG_TIMED_OUT], "transaction"),  # noqa: SLF001
+        ([KafkaError.UNKNOWN_TOPIC_OR_PART], "transaction"),
+    ],
+    ids=str,
+)
+def test_a_message_that_is_refused_for_what_it_is_is_told_from_one_that_may_be_sent_again(
+    made: KafkaTransactions, producers: Producers, codes: list[int], cause: str
+) -> None:
+    made.begin()
+    for code in codes:
+        producers.not_delivered(code)
+    with pytest.raises(AbortableError) as caught:
+        made.commit()
+    assert caught.value.cause == cause
+    made.abort()
+    assert whole(made)
+
+
+def test_a_call_that_fails_for_a_message_before_says_so(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    # The client answers any later call with what its transaction failed for.
+    producers.fails(
+        "send_offsets_to_transaction", KafkaError.INVALID_RECORD, txn_requires_abort=True
+    )
+    with pytest.raises(AbortableError) as caught:
+        whole(made)
+    assert caught.value.cause == "rejected"
+    made.abort()
+    made.begin()
+    producers.fails("produce", KafkaError._STATE)  # noqa: SLF001
+    producers.fails("begin_transaction", KafkaError.INVALID_RECORD, txn_requires_abort=True)
+    with pytest.raises(AbortableError) as caught:
+        made.produce("receipts", b"v", None, [])
+    assert caught.value.cause == "rejected"
 
 
 def test_brokers_that_are_away_at_the_start_are_waited_for(
