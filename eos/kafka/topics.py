@@ -21,6 +21,9 @@ from eos.kafka.errors import is_denied, translated, translating
 TIMEOUT = 10.0
 GRACE_SECONDS = 5.0
 """For how long a topic may be missing before it is called so."""
+DELETED_SECONDS = 30.0
+"""For how long a topic that was there may be missing before whoever publishes takes it for deleted:
+longer, because mostly it is a broker that does not know its topics yet."""
 _OF_USE = frozenset({AclOperation.READ, AclOperation.WRITE, AclOperation.ALL})
 
 
@@ -51,6 +54,8 @@ class KafkaTopics:
         try:
             found = asked[topic].result(TIMEOUT + 1)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_EXCEPTION:
+                raise _NoTopicError(f"{topic!r} is no name of a topic") from error
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 since = self._missing.setdefault(topic, time.monotonic())
                 if topic in self._seen or time.monotonic() < since + GRACE_SECONDS:
@@ -104,6 +109,11 @@ class KafkaTopics:
         try:
             self.describe(topic)
         except _NoTopicError:
+            return False
+        except RetriableError:
+            since = self._missing.get(topic)
+            if since is None or time.monotonic() < since + DELETED_SECONDS:
+                raise
             return False
         return True
 

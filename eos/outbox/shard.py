@@ -78,6 +78,7 @@ class ShardLine:
             FatalError: Database and Kafka do not belong together; says what to do.
             RetriableError: One of them is away.
         """
+        self._there.clear()  # a topic may have been deleted
         self._transactions.prepare()
         position, self._known = self._position(), self._rows.progress()
         what = course(self._number, self._known, position)

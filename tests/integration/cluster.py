@@ -69,6 +69,10 @@ class Cluster:
         self._admin.create_topics([topic])[name].result(SECONDS)
         self._await(lambda: len(self._partitions(name)) == partitions, f"topic {name}")
 
+    def delete(self, name: str) -> None:
+        """Delete a topic."""
+        self._admin.delete_topics([name])[name].result(SECONDS)
+
     def send(self, topic: str, inputs: Iterable[Input], **conf: Any) -> None:
         """Send records as an ordinary producer does: no transaction."""
         failures: list[KafkaError] = []
