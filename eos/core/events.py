@@ -252,7 +252,10 @@ class ShardClosed:
 
 @dataclass(frozen=True, slots=True)
 class OutboxCounted:
-    """What waits in the outbox was counted: see `eos.core.ports.Backlog`."""
+    """What waits in the outbox was counted: see `eos.core.ports.Backlog`.
+
+    One relay counts. When another one takes its place, it tells zeros, once.
+    """
 
     rows: int
     oldest: float

@@ -10,6 +10,7 @@ from typing import Literal
 IN_FLIGHT = "eos_in_flight_records"
 COMMITTING = "eos_committing"
 ABANDONED = "eos_records_abandoned_total"
+OUTBOX_ROWS = "eos_outbox_rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,64 @@ _ALL = (
         across="livemax",
     ),
     _counter("eos_waits_total", "Times that a line paused because a server was away.", "on"),
+    # the outbox
+    Instrument(
+        name=OUTBOX_ROWS,
+        kind="gauge",
+        labels=("group",),
+        meaning="Rows that are to be published now. One relay counts them; the others say 0.",
+    ),
+    Instrument(
+        name="eos_outbox_oldest_seconds",
+        kind="gauge",
+        labels=("group",),
+        meaning="How long the oldest of these rows has waited. One relay tells; the others say 0.",
+        across="livemax",
+    ),
+    Instrument(
+        name="eos_outbox_scheduled_rows",
+        kind="gauge",
+        labels=("group",),
+        meaning="Rows that wait for their time. One relay counts them; the others say 0.",
+    ),
+    Instrument(
+        name="eos_outbox_dead_rows",
+        kind="gauge",
+        labels=("group",),
+        meaning="Rows that were put aside and are there still. One relay counts them; "
+        "the others say 0.",
+    ),
+    _counter("eos_outbox_published_total", "Rows that were published, by shard.", "shard"),
+    Instrument(
+        name="eos_outbox_batch_rows",
+        kind="histogram",
+        labels=("group",),
+        meaning="Rows of a batch that was published.",
+        buckets=(1, 5, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000),
+    ),
+    Instrument(
+        name="eos_outbox_publish_duration_seconds",
+        kind="histogram",
+        labels=("group",),
+        meaning="From begin to the answer of the commit, of batches that were published.",
+        buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    ),
+    Instrument(
+        name="eos_outbox_wait_seconds",
+        kind="histogram",
+        labels=("group",),
+        meaning="From when the oldest row of a batch was added until it was published.",
+        buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120, 600, 3_600),
+    ),
+    _counter(
+        "eos_outbox_takeovers_total",
+        "Times that a relay took over a shard of the outbox, or began anew with one.",
+    ),
+    _counter(
+        "eos_outbox_dead_total",
+        "Rows that were put aside because Kafka will not take them.",
+        "reason",
+    ),
 )
 
 CATALOGUE = {instrument.name: instrument for instrument in _ALL}

@@ -20,10 +20,15 @@ from eos.core.events import (
     Event,
     GivenAway,
     Lived,
+    OutboxCounted,
     ProducerRecreated,
+    Published,
     Recovered,
     Retried,
+    RowBuried,
     Settled,
+    ShardOpened,
+    ShardStopped,
     Tally,
     Waiting,
 )
@@ -33,6 +38,7 @@ _CONSUME = logging.getLogger("eos.consume")
 _HANDLE = logging.getLogger("eos.handle")
 _LEDGER = logging.getLogger("eos.ledger")
 _LINE = logging.getLogger("eos.line")
+_OUTBOX = logging.getLogger("eos.outbox")
 _SETTLE = logging.getLogger("eos.settle")
 
 _EXPECTED_ABORTS = frozenset({"rebalance", "pause", "seek"})
@@ -94,6 +100,28 @@ class Logs:
             case Lived(topic, generations):
                 fields = {"topic": topic, "generations": generations}
                 self._say(_LEDGER, logging.DEBUG, "window moved", **fields)
+            case _:
+                self._of_outbox(event)
+
+    def _of_outbox(self, event: Event) -> None:
+        """Log what a relay does."""
+        match event:
+            case Published(shard, rows, seconds, waited):
+                self._back()
+                fields = {"shard": shard, "rows": rows, "seconds": seconds, "waited": waited}
+                self._say(_OUTBOX, logging.DEBUG, "published", **fields)
+            case RowBuried(shard, reason, detail):
+                told = {"reason": reason, "detail": detail}
+                self._say(_OUTBOX, logging.ERROR, "row put aside", shard=shard, **told)
+            case ShardOpened(shard=shard):
+                self._back()
+                self._say(_OUTBOX, logging.INFO, "shard taken over", shard=shard)
+            case ShardStopped(shard, cause, detail):
+                told = {"cause": cause, "detail": detail}
+                self._say(_OUTBOX, logging.WARNING, "shard given up", shard=shard, **told)
+            case OutboxCounted(rows, oldest, scheduled, dead):
+                fields = {"rows": rows, "oldest": oldest, "scheduled": scheduled, "dead": dead}
+                self._say(_OUTBOX, logging.DEBUG, "counted", **fields)
 
     def _committed(self, event: Committed) -> None:
         for topic, reason, position in event.letters:

@@ -16,15 +16,20 @@ from eos.core.events import (
     Event,
     GivenAway,
     Lived,
+    OutboxCounted,
     ProducerRecreated,
+    Published,
     Recovered,
     Retried,
+    RowBuried,
     Settled,
+    ShardOpened,
+    ShardStopped,
     Tally,
     Waiting,
 )
 from eos.core.rules import Verdict
-from eos.observe.catalogue import CATALOGUE, COMMITTING, IN_FLIGHT, Instrument
+from eos.observe.catalogue import CATALOGUE, COMMITTING, IN_FLIGHT, OUTBOX_ROWS, Instrument
 
 REDELIVERY = "redelivery"
 SAME_PARTITION = "resend_same_partition"
@@ -50,6 +55,10 @@ _ABORT_CAUSES = (
     "server_away",
 )
 
+_OUTBOX = "eos_outbox_"
+_OUTBOX_CAUSES = ("outbox_fenced", "fenced", "fatal")
+_BURIAL_REASONS = ("unknown_topic", "too_large", "rejected")
+
 _Family = Counter | Gauge | Histogram
 _Child = Callable[[float], None]
 
@@ -72,8 +81,10 @@ class Metrics:
         self._children: dict[tuple[str, ...], _Child] = {}
         self._in_flight = 0
         self._topics: set[str] = set()
+        self._relays = False
         for name, instrument in CATALOGUE.items():
-            if instrument.labels == ("group",):
+            # Whether a group relays an outbox shows when it does.
+            if instrument.labels == ("group",) and not name.startswith(_OUTBOX):
                 self._child(name)
         for outcome in ("committed", "resolved", "aborted"):
             self._child("eos_transactions_total", outcome)
@@ -115,6 +126,31 @@ class Metrics:
                 self._tell("eos_producers_recreated_total", 1, _word(reason))
             case Lived(topic=topic, generations=generations):
                 self._tell("eos_ledger_generations", generations, topic)
+            case _:
+                self._of_outbox(event)
+
+    def _of_outbox(self, event: Event) -> None:
+        """Count what a relay does."""
+        match event:
+            case ShardOpened(shard=shard):
+                self._know_outbox()
+                self._child("eos_outbox_published_total", str(shard))
+                self._tell("eos_outbox_takeovers_total", 1)
+            case ShardStopped(cause=cause):
+                self._know_outbox()
+                self._tell("eos_aborts_total", 1, _word(cause))
+            case Published(shard, rows, seconds, waited):
+                self._tell("eos_outbox_published_total", rows, str(shard))
+                self._tell("eos_outbox_batch_rows", rows)
+                self._tell("eos_outbox_publish_duration_seconds", seconds)
+                self._tell("eos_outbox_wait_seconds", waited)
+            case RowBuried(reason=reason):
+                self._tell("eos_outbox_dead_total", 1, _word(reason))
+            case OutboxCounted(rows, oldest, scheduled, dead):
+                self._tell(OUTBOX_ROWS, rows)
+                self._tell("eos_outbox_oldest_seconds", oldest)
+                self._tell("eos_outbox_scheduled_rows", scheduled)
+                self._tell("eos_outbox_dead_rows", dead)
 
     # A worker may be stopped or killed between any two of the lines below, and others then read
     # its gauges: they rise before the counters that explain them and fall after them, so that
@@ -187,6 +223,19 @@ class Metrics:
         self._child("eos_missing_keys_total", topic)
         self._child("eos_records_in_doubt_total", topic)
         self._child("eos_records_unchecked_total", topic)
+
+    def _know_outbox(self) -> None:
+        """Show the outbox's series at zero; in groups that have none they would only mislead."""
+        if self._relays:
+            return
+        self._relays = True
+        for name, instrument in CATALOGUE.items():
+            if instrument.labels == ("group",) and name.startswith(_OUTBOX):
+                self._child(name)
+        for reason in _BURIAL_REASONS:
+            self._child("eos_outbox_dead_total", reason)
+        for cause in _OUTBOX_CAUSES:
+            self._child("eos_aborts_total", cause)
 
     def _tell(self, name: str, amount: float, *labels: str) -> None:
         self._child(name, *labels)(amount)

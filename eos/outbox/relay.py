@@ -67,6 +67,7 @@ class Relay:
         self._membership: object = None
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._count_at = 0.0
+        self._counts = False
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Publish until `stopping()`, then finish what was begun.
@@ -85,6 +86,7 @@ class Relay:
             self._stop(list(self._tenders))
             self._reader.close()
             self._tell()
+            self._leave_counting()
 
     def _prepare(self, stopping: Callable[[], bool]) -> bool:
         """See that all is there, and wait for servers that are away; False if stopped meanwhile."""
@@ -169,14 +171,24 @@ class Relay:
 
     def _count(self) -> None:
         """Count what waits, from time to time: one relay does, the one that has the first shard."""
-        if time.monotonic() < self._count_at or 0 not in self._tenders:
+        if 0 not in self._tenders:
+            self._leave_counting()
+            return
+        if time.monotonic() < self._count_at:
             return
         self._count_at = time.monotonic() + _COUNT_SECONDS
         try:
             found = self._outbox.backlog()
         except RetriableError:
             return
+        self._counts = True
         self._emit(OutboxCounted(found.rows, found.oldest, found.scheduled, found.dead))
+
+    def _leave_counting(self) -> None:
+        """Say nothing of rows that another relay counts: else they would be told twice."""
+        if self._counts:
+            self._counts, self._count_at = False, 0.0
+            self._emit(OutboxCounted(0, 0.0, 0, 0))
 
     def _tell(self) -> None:
         """Tell, in this thread, what happened in those of the shards."""

@@ -13,10 +13,15 @@ from eos.core.events import (
     Event,
     GivenAway,
     Lived,
+    OutboxCounted,
     ProducerRecreated,
+    Published,
     Recovered,
     Retried,
+    RowBuried,
     Settled,
+    ShardOpened,
+    ShardStopped,
     Tally,
     Waiting,
 )
@@ -217,6 +222,46 @@ def test_a_sentence_makes_no_series_of_its_own(metrics: Metrics, value: Value) -
     tell(metrics, ProducerRecreated("broker 10.0.0.7: timed out after 5003 ms"))
     tell(metrics, ProducerRecreated("broker 10.0.0.8: timed out after 5011 ms"))
     assert value("eos_producers_recreated_total", reason="other") == 2
+
+
+def test_a_relay_tells_what_it_published_took_over_and_put_aside(
+    metrics: Metrics, value: Value
+) -> None:
+    tell(
+        metrics,
+        ShardOpened(0),
+        ShardOpened(3),
+        Published(3, 200, 0.02, 1.5),
+        Published(3, 1, 0.01, 0.5),
+        RowBuried(3, "rejected", "Broker: Message size too large"),
+        ShardStopped(3, "outbox_fenced", "another relay has it"),
+    )
+    assert value("eos_outbox_takeovers_total") == 2
+    assert value("eos_outbox_published_total", shard="3") == 201
+    assert value("eos_outbox_published_total", shard="0") == 0
+    assert value("eos_outbox_batch_rows_count") == 2
+    assert value("eos_outbox_batch_rows_sum") == 201
+    assert value("eos_outbox_publish_duration_seconds_sum") == pytest.approx(0.03)
+    assert value("eos_outbox_wait_seconds_sum") == pytest.approx(2.0)
+    assert value("eos_outbox_dead_total", reason="rejected") == 1
+    assert value("eos_outbox_dead_total", reason="too_large") == 0
+    assert value("eos_aborts_total", cause="outbox_fenced") == 1
+
+
+def test_a_relay_tells_what_waits_as_it_was_counted_last(metrics: Metrics, value: Value) -> None:
+    tell(metrics, ShardOpened(0), OutboxCounted(7, 2.5, 3, 1))
+    assert value("eos_outbox_rows") == 7
+    assert value("eos_outbox_oldest_seconds") == 2.5
+    assert value("eos_outbox_scheduled_rows") == 3
+    assert value("eos_outbox_dead_rows") == 1
+    tell(metrics, OutboxCounted(0, 0.0, 0, 0))
+    assert value("eos_outbox_rows") == value("eos_outbox_dead_rows") == 0
+
+
+def test_a_group_without_an_outbox_says_nothing_of_one(metrics: Metrics, value: Value) -> None:
+    tell(metrics, BATCH, Committing(RECORDS), committed())
+    assert value("eos_outbox_rows") is None
+    assert value("eos_outbox_takeovers_total") is None
 
 
 def test_two_lines_share_a_registry(registry: CollectorRegistry) -> None:
