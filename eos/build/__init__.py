@@ -2,7 +2,18 @@
 
 from eos.build.lines import line
 from eos.build.loops import Loop, loop
-from eos.build.relays import relay
+from eos.build.relays import relay, relay_settings, resolve, upkeep
 from eos.build.servers import adapters, ledger, observers
 
-__all__ = ["Loop", "adapters", "ledger", "line", "loop", "observers", "relay"]
+__all__ = [
+    "Loop",
+    "adapters",
+    "ledger",
+    "line",
+    "loop",
+    "observers",
+    "relay",
+    "relay_settings",
+    "resolve",
+    "upkeep",
+]

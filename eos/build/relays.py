@@ -1,17 +1,63 @@
 """The relay of an outbox."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from eos.core.events import Emit
+from eos.core.outbox import SHARDS
 from eos.core.settings import Settings
 from eos.kafka import config
 from eos.kafka.log import KafkaLog
 from eos.kafka.reader import KafkaReader
 from eos.kafka.topics import KafkaTopics
 from eos.kafka.transactions import KafkaTransactions
+from eos.operate.outbox import Resolve
 from eos.outbox import Relay, ShardLine
 from eos.stores.sql.outbox import SqlOutbox
+from eos.stores.sql.outbox_upkeep import SqlUpkeep
+
+
+def positions_of(namespace: str) -> str:
+    """Name the topic whose committed offsets are the shards' positions."""
+    return f"{namespace}.positions"
+
+
+def relay_settings(settings: Settings) -> Settings:
+    """Give the settings of an app's relays: their group is one of its own."""
+    return replace(settings, group=f"{settings.namespace}.relay")
+
+
+def upkeep(database: Any) -> SqlUpkeep:
+    """Give an outbox as its operator sees it."""
+    return SqlUpkeep(database)
+
+
+def resolve(settings: Settings, database: Any) -> Resolve:
+    """Make what resolves shards that a relay refuses.
+
+    Args:
+        settings: How the servers are reached; the group is that of the relays.
+        database: As for `relay`.
+    """
+    topics = KafkaTopics(config.client(settings))
+    log = KafkaLog(config.relay_consumer(settings), topics)
+    positions = positions_of(settings.namespace)
+
+    def fence(shard: int) -> None:
+        conf = config.producer(settings, f"{settings.group}.{shard}")
+        transactions = KafkaTransactions(conf, lambda _: None)
+        try:
+            transactions.prepare()
+        finally:
+            transactions.close()
+
+    def position(shard: int) -> int | None:
+        topics.ensure([positions], SHARDS)  # one that was deleted holds no position
+        found = log.frontiers(positions)[shard]
+        return None if found is None else found.offset
+
+    return Resolve(SqlUpkeep(database), fence, position)
 
 
 def relay(
@@ -35,7 +81,7 @@ def relay(
     topics = KafkaTopics(config.client(settings))
     log = KafkaLog(reading, topics)
     outbox = SqlOutbox(database, keep)
-    positions = f"{settings.namespace}.positions"
+    positions = positions_of(settings.namespace)
 
     def shard_line(number: int, membership: Callable[[], object], tell: Emit) -> ShardLine:
         def position() -> int | None:

@@ -5,6 +5,7 @@ import typer
 from eos.cli.db import db
 from eos.cli.demo import demo
 from eos.cli.dev import dev
+from eos.cli.outbox import outbox
 from eos.cli.relay import relay
 from eos.cli.run import run
 
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 app.add_typer(dev, name="dev")
 app.add_typer(db, name="db")
+app.add_typer(outbox, name="outbox")
 app.command()(run)
 app.command()(relay)
 app.command()(demo)

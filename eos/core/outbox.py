@@ -106,6 +106,11 @@ def course(shard: int, progress: Progress, position: int | None) -> Course:
         )
     raise FatalError(
         f"outbox shard {shard}: Kafka's position {position} lies before {progress.sent}, which the "
-        "database knows to be published: were offsets reset, or is it another cluster? To go on "
-        "behind what the database knows: `eos outbox resolve --go-on`"
+        "database knows to be published: were offsets reset, or is it another cluster? "
+        + (
+            f"Nobody knows whether batch {progress.sent + 1} was published: look for its messages "
+            "in their topics, then run `eos outbox resolve` with --published or --not-published"
+            if progress.recorded
+            else "To go on behind what the database knows: `eos outbox resolve --go-on`"
+        )
     )

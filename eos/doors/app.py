@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar
 
 from eos.core.errors import ConfigError, FatalError
@@ -229,7 +229,7 @@ class App:
 
         def relay(stopping: Stopping) -> None:
             if (it := self._relay) is not None:
-                settings = replace(self.settings, group=f"{self.settings.namespace}.relay")
+                settings = build.relay_settings(self.settings)
                 told = build.observers(settings, emit)
                 build.relay(settings, it.database, told, poll=it.poll, keep=it.keep).run(stopping)
 

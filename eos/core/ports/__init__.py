@@ -22,7 +22,7 @@ from eos.core.ports.ledger import (
     Taken,
 )
 from eos.core.ports.log import Log, Partition, Reader, Revoking, Topics
-from eos.core.ports.outbox import Backlog, Outbox, Rows
+from eos.core.ports.outbox import Backlog, DeadRow, Outbox, Rows, Upkeep
 from eos.core.ports.transactions import Publish, Transactions
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Claimed",
     "Claims",
     "Clock",
+    "DeadRow",
     "Effects",
     "Inbox",
     "Known",
@@ -51,6 +52,7 @@ __all__ = [
     "Taken",
     "Topics",
     "Transactions",
+    "Upkeep",
 ]
 
 

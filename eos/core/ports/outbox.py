@@ -1,6 +1,6 @@
 """The outbox: rows that are to become messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from eos.core.outbox import Progress, Row
@@ -20,6 +20,22 @@ class Backlog(NamedTuple):
     oldest: float
     scheduled: int
     dead: int
+
+
+class DeadRow(NamedTuple):
+    """A row that was put aside.
+
+    Attributes:
+        id: Its number.
+        topic: Where it was to go.
+        message_id: Its `message-id`.
+        reason: Why Kafka did not take it.
+    """
+
+    id: int
+    topic: str
+    message_id: str
+    reason: str
 
 
 class Rows(Protocol):
@@ -91,3 +107,51 @@ class Outbox(Protocol):
 
     def backlog(self) -> Backlog:
         """Count what waits."""
+
+
+class Upkeep(Protocol):
+    """An outbox as its operator sees it. A database that is away is a `RetriableError`."""
+
+    def check(self) -> None:
+        """As `Outbox.check`."""
+
+    def backlog(self) -> Backlog:
+        """As `Outbox.backlog`."""
+
+    def namespace(self) -> str | None:
+        """Give the namespace it is relayed under; None if it never was."""
+
+    def shards(self) -> dict[int, Progress]:
+        """Give what the database knows of each shard; none if it was never relayed."""
+
+    def waiting(self, shard: int) -> int:
+        """Count the rows of a shard that are to be published, those of its batch included."""
+
+    def dead(self, limit: int) -> list[DeadRow]:
+        """Give the dead rows that were added last, the newest first."""
+
+    def redrive(self, ids: Collection[int] | None) -> int:
+        """Put dead rows back into the outbox, all at once, each at its old place in the order.
+
+        Args:
+            ids: Which ones; None: all of them.
+
+        Returns:
+            How many.
+
+        Raises:
+            ConfigError: There is no dead row with one of these ids; nothing is put back then.
+        """
+
+    def settle(self, shard: int, known: Progress, sent: int, *, published: bool) -> None:
+        """Let a shard go on behind batch `sent`, with nothing recorded.
+
+        Args:
+            shard: Which one.
+            known: What the database knows.
+            sent: The number of the last batch that is published.
+            published: Whether the recorded batch is published. If not, its rows wait again.
+
+        Raises:
+            AbortableError: The database knows something else meanwhile; nothing is changed.
+        """

@@ -1,0 +1,153 @@
+"""What an operator does with an outbox: looks, redrives, and says what no relay can know.
+
+A relay stops where database and Kafka do not belong together (`eos.core.outbox.course`). The
+operator then says what is true, and the shard goes on from there: see `answer`.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from eos.core.errors import ConfigError, FatalError
+from eos.core.outbox import Progress, course
+from eos.core.ports import Backlog, DeadRow, Upkeep
+
+_SHOWN = 10
+
+
+class Resolution(Enum):
+    """What the operator says of a shard that a relay refuses."""
+
+    PUBLISHED = "--published"
+    """The recorded batch stands in its topics."""
+    NOT_PUBLISHED = "--not-published"
+    """It does not."""
+    GO_ON = "--go-on"
+    """Publish what stands in the outbox, whatever was published before."""
+
+
+class Status(NamedTuple):
+    """What an outbox is like.
+
+    Attributes:
+        namespace: Under which it is relayed; None if it never was.
+        backlog: What waits.
+        shards: What the database knows of each shard.
+        dead: The newest dead rows, ten at most.
+    """
+
+    namespace: str | None
+    backlog: Backlog
+    shards: dict[int, Progress]
+    dead: Sequence[DeadRow]
+
+
+class Resolved(NamedTuple):
+    """What became of a shard.
+
+    Attributes:
+        shard: Which one.
+        sent: The batch behind which it goes on.
+        waiting: How many rows it publishes next.
+    """
+
+    shard: int
+    sent: int
+    waiting: int
+
+
+def status(upkeep: Upkeep) -> Status:
+    """Look at an outbox.
+
+    Raises:
+        ConfigError: The tables are not there.
+        RetriableError: The database is away.
+    """
+    upkeep.check()
+    return Status(upkeep.namespace(), upkeep.backlog(), upkeep.shards(), upkeep.dead(_SHOWN))
+
+
+def answer(
+    shard: int, known: Progress, position: int | None, said: Resolution
+) -> tuple[int, bool] | None:
+    """Say where a shard goes on, given what the operator says.
+
+    Args:
+        shard: For what is said of it.
+        known: What the database knows.
+        position: The number of the last batch that Kafka committed, or None.
+        said: What the operator says.
+
+    Returns:
+        The batch behind which it goes on, and whether the recorded batch is published; None if
+        there is nothing to resolve.
+
+    Raises:
+        ConfigError: What is said does not answer what is asked.
+    """
+    try:
+        course(shard, known, position)
+    except FatalError as refusal:
+        asked = _asked(known, position)
+        if said not in asked:
+            fits = " or ".join(each.value for each in asked)
+            raise ConfigError([f"{said.value}: {fits} is asked for. {refusal}"]) from refusal
+    else:
+        return None
+    if position is not None:
+        return position, said is Resolution.PUBLISHED
+    return known.sent + (said is Resolution.PUBLISHED), said is Resolution.PUBLISHED
+
+
+def _asked(known: Progress, position: int | None) -> tuple[Resolution, ...]:
+    # A position that lies before what is known tells no more of a recorded batch than none does.
+    if known.recorded and (position is None or position < known.sent):
+        return (Resolution.PUBLISHED, Resolution.NOT_PUBLISHED)
+    return (Resolution.GO_ON,)
+
+
+class Resolve:
+    """Resolves the shards of an outbox.
+
+    Args:
+        upkeep: The outbox.
+        fence: Fences whoever has a shard, and ends what it left open.
+        position: Reads a shard's position, with a stable read.
+    """
+
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        fence: Callable[[int], None],
+        position: Callable[[int], int | None],
+    ) -> None:
+        self._upkeep = upkeep
+        self._fence = fence
+        self._position = position
+
+    def __call__(self, said: Resolution) -> list[Resolved]:
+        """Have shards that a relay refuses go on; the others are left as they are.
+
+        First all are looked at, and nothing is changed if what is said does not fit one of them.
+
+        Returns:
+            The shards that go on.
+
+        Raises:
+            ConfigError: What is said does not answer what is asked.
+            AbortableError: A relay has changed a shard meanwhile.
+            RetriableError: A server is away.
+        """
+        known = self._upkeep.shards()
+        found = {shard: self._look(shard, known[shard], said) for shard in known}
+        resolved = []
+        for shard, given in found.items():
+            if given is not None:
+                sent, published = given
+                self._upkeep.settle(shard, known[shard], sent, published=published)
+                resolved.append(Resolved(shard, sent, self._upkeep.waiting(shard)))
+        return resolved
+
+    def _look(self, shard: int, known: Progress, said: Resolution) -> tuple[int, bool] | None:
+        self._fence(shard)
+        return answer(shard, known, self._position(shard), said)
