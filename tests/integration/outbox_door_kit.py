@@ -3,17 +3,35 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from confluent_kafka import Message
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 from sqlalchemy import Engine, text
+from typer.testing import CliRunner
 
 import eos
-from eos.core.events import Event
+from eos.cli.main import app
+from eos.core.events import Event, ShardOpened
+from eos.core.outbox import SHARDS
 from eos.devstack.waiting import wait_until
+from eos.stores.sql import outbox_tables
+from eos.stores.sql.outbox import SqlOutbox
 from tests.integration.cluster import SECONDS, Cluster
 
+_OUTBOX_TABLES = [
+    outbox_tables.outbox,
+    outbox_tables.scheduled,
+    outbox_tables.published,
+    outbox_tables.dead,
+    outbox_tables.shards,
+]
 SOON = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
 
 
@@ -42,6 +60,10 @@ class Running:
             and all(getattr(event, name) == value for name, value in fields.items())
         ]
 
+    def has_all(self) -> bool:
+        """Tell whether it has taken over every shard."""
+        return {event.shard for event in self.told(ShardOpened)} == set(range(SHARDS))
+
     def stop(self) -> None:
         """Have it stop, and wait for its end."""
         self._stop.set()
@@ -64,9 +86,9 @@ class Running:
 def relay_app(brokers: str, namespace: str, outbox: Any, **settings: Any) -> eos.App:
     """Make an app that does nothing but relay."""
     kafka = {**SOON, **settings.pop("kafka", {})}
-    app = eos.App(group=namespace, namespace=namespace, brokers=brokers, kafka=kafka, **settings)
-    app.relay(outbox, poll="200ms")
-    return app
+    made = eos.App(group=namespace, namespace=namespace, brokers=brokers, kafka=kafka, **settings)
+    made.relay(outbox, poll="200ms")
+    return made
 
 
 @contextmanager
@@ -143,3 +165,81 @@ def headers(message: Message) -> dict[str, str]:
 def now() -> float:
     """Give seconds since the epoch."""
     return time.time()
+
+
+class Offsets:
+    """The positions of an outbox's shards, as somebody with rights may change them.
+
+    Args:
+        brokers: Where Kafka is.
+        namespace: Under which the outbox is relayed.
+    """
+
+    def __init__(self, brokers: str, namespace: str) -> None:
+        self.group, self.topic = f"{namespace}.relay", f"{namespace}.positions"
+        self._admin = AdminClient({"bootstrap.servers": brokers, "log_level": 3})
+
+    def forget(self) -> None:
+        """Delete them, as the brokers do with a group that had no members for a week."""
+
+        def gone() -> bool:
+            with suppress(KafkaException):  # members are leaving
+                self._admin.delete_consumer_groups([self.group])[self.group].result(SECONDS)
+                return True
+            return False
+
+        await_that(gone, "the end of the group")
+
+    def reset(self, **offsets: int) -> None:
+        """Set some: `reset(s0=3)`."""
+        wanted = [TopicPartition(self.topic, int(name[1:]), to) for name, to in offsets.items()]
+        asked = ConsumerGroupTopicPartitions(self.group, wanted)
+        [answer] = self._admin.alter_consumer_group_offsets([asked]).values()
+        assert all(each.error is None for each in answer.result(SECONDS).topic_partitions)
+
+    def delete_topic(self) -> None:
+        """Delete the topic of positions, and with it the positions."""
+        self._admin.delete_topics([self.topic])[self.topic].result(SECONDS)
+        await_that(
+            lambda: self.topic not in self._admin.list_topics(timeout=SECONDS).topics,
+            "the end of the topic",
+        )
+
+
+def record(engine: Engine) -> None:
+    """Record a batch in every shard that has rows, as a relay does that dies right behind it."""
+    for number in range(SHARDS):
+        rows = SqlOutbox(engine).shard(number)
+        known = rows.progress()
+        rows.record(known, 500, published=False)
+        rows.close()
+
+
+def backup(engine: Engine) -> dict[str, list[dict[str, Any]]]:
+    """Copy the tables of the outbox."""
+    with engine.connect() as db:
+        return {
+            table.name: [dict(row) for row in db.execute(table.select()).mappings()]
+            for table in _OUTBOX_TABLES
+        }
+
+
+def restore(engine: Engine, copy: dict[str, list[dict[str, Any]]]) -> None:
+    """Put a copy of the tables back."""
+    with engine.begin() as db:
+        for table in _OUTBOX_TABLES:
+            db.execute(table.delete())
+            if copy[table.name]:
+                db.execute(table.insert(), copy[table.name])
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    """Run a command of `eos`; give its exit code and all that it said."""
+    done = CliRunner().invoke(app, arguments)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def url_of(engine: Engine) -> str:
+    """Give the URL of a database as a user writes it."""
+    return engine.url.render_as_string(hide_password=False)

@@ -132,7 +132,7 @@ def test_what_is_no_connection_is_refused(engine: Engine, log: Log) -> None:
     message = read(consumer, 1)[0]
 
     for wrong in (engine, None, "sqlite://", object()):
-        with pytest.raises(eos.ConfigError, match="is no connection that settle"):
+        with pytest.raises(eos.ConfigError, match="is no connection that eos"):
             inbox.settle(wrong, message)
     with pytest.raises(eos.ConfigError, match="takes an AsyncConnection"):
         asyncio.run(inbox.settle_async(engine, message))

@@ -14,6 +14,8 @@ from eos.doors.outbox.trace import current_trace
 Encode = Callable[[Any], bytes | str | None]
 
 _LONGEST_ID = 255
+_LATEST = 253_402_300_800  # the year 10000
+_SHOWN = 40
 
 
 class Outbox:
@@ -46,8 +48,16 @@ class Outbox:
         from eos.stores.sql.outbox_adding import Added, add  # noqa: PLC0415
         from eos.stores.sql.outbox_headers import dump  # noqa: PLC0415
 
-        if cloudevents == "":
-            raise ConfigError(["cloudevents='': give the source of the messages, a URI reference"])
+        faults = []
+        if cloudevents is not None and not (isinstance(cloudevents, str) and cloudevents):
+            faults.append(
+                f"cloudevents={cloudevents!r}: give the messages' source, a URI reference"
+            )
+        given: object = encode  # whatever the type says
+        if given is not None and not callable(given):
+            faults.append(f"encode={encode!r}: give a function, such as json.dumps")
+        if faults:
+            raise ConfigError(faults)
         self.engine = engine_of(database)
         self._encode = encode
         self._source = cloudevents
@@ -87,7 +97,13 @@ class Outbox:
                 is of the wrong kind.
             HandlerError: Value, key or a header is neither bytes nor str; topic is no topic name.
             RetriableError: The database is away.
+            Exception: What `encode` raises.
+
+            After all of these but a `RetriableError` nothing was added, and the transaction is as
+            it was.
         """
+        if type is not None and self._source is None:
+            raise ConfigError([f"type={type!r}: it is of CloudEvents, Outbox(…, cloudevents=…)"])
         made = self._row(Send(value, topic, key, _pairs(headers)), id, type)
         self._add(db, [made], _milliseconds(deliver_at))
         return str(made.message_id)
@@ -125,14 +141,17 @@ class Outbox:
         return str(await db.run_sync(lambda below: self.add(below, topic, value, **options)))
 
     def _row(self, message: Send, given: str | None, kind: str | None) -> Any:
+        if not isinstance(message, Send):
+            raise ConfigError([f"{message!r} is no message: write eos.Send(value, topic=…)"])
         if message.topic is None:
             raise ConfigError([f"{message!r} names no topic: write eos.Send(value, topic=…)"])
         topic, headers, now = message.topic, list(message.headers), time.time()
         message_id = _id(given, headers)
+        more = current_trace()
         if self._source is not None:
-            headers += _cloudevent(self._source, kind or topic, message_id, now)
-        names = {name for name, _ in headers}
-        headers += [pair for pair in current_trace() if pair[0] not in names]
+            more += _cloudevent(self._source, _kind(kind, topic), message_id, now)
+        names = {name for name, _ in headers}  # those that are given stay as they are
+        headers += [pair for pair in more if pair[0] not in names]
         if self._encode is not None and message.value is not None:
             message = Send(self._encode(message.value), topic, message.key)
         value = as_bytes(message.value, "value")
@@ -154,15 +173,41 @@ def _pairs(headers: Any) -> Any:
 
 def _id(given: str | None, headers: Headers) -> str:
     """Find or make the message's id; its header is there afterwards."""
-    found = next((value.decode() for name, value in headers if name == "message-id"), None)
-    if given is not None and found is not None and given != found:
-        raise ConfigError([f"id={given!r}, and its header message-id is {found!r}: give one"])
-    if found is None:
+    told = next((value for name, value in headers if name == "message-id"), None)
+    if told is None:
         found = uuid4().hex if given is None else given
-        headers.insert(0, ("message-id", found.encode()))
-    if not 0 < len(found) <= _LONGEST_ID:
-        raise ConfigError([f"id={found[:40]!r}…: give 1 to {_LONGEST_ID} characters"])
+    else:
+        found = _text(told)
+        if given is not None and given != found:
+            raise ConfigError([f"id={given!r}, and its header message-id is {found!r}: give one"])
+    wanted = f"give 1 to {_LONGEST_ID} characters, as str, that are UTF-8 and no zeros"
+    if not isinstance(found, str) or not 0 < len(found) <= _LONGEST_ID or "\0" in found:
+        raise ConfigError([f"id={_short(found)}: {wanted}"])
+    try:
+        encoded = found.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError([f"id={_short(found)}: {wanted}"]) from error
+    if told is None:
+        headers.insert(0, ("message-id", encoded))
     return found
+
+
+def _text(header: bytes) -> str:
+    try:
+        return header.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"header message-id={_short(header)}: it is no UTF-8"]) from error
+
+
+def _short(given: object) -> str:
+    shown = repr(given)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+
+
+def _kind(given: str | None, topic: str) -> str:
+    if given is not None and not (isinstance(given, str) and given):
+        raise ConfigError([f"type={given!r}: give the kind of event, such as 'order.placed'"])
+    return given or topic
 
 
 def _cloudevent(source: str, kind: str, message_id: str, now: float) -> Headers:
@@ -183,7 +228,8 @@ def _milliseconds(at: datetime | float | None) -> int | None:
         if at.tzinfo is None:
             raise ConfigError([f"deliver_at={at}: give it a time zone, datetime.now(UTC) + …"])
         at = at.timestamp()
-    if isinstance(at, bool) or not isinstance(at, int | float):
+    # Also refuses what is no number, and what somebody took for milliseconds.
+    if isinstance(at, bool) or not isinstance(at, int | float) or not abs(at) < _LATEST:
         raise ConfigError(
             [f"deliver_at={at!r}: give an aware datetime, or seconds since the epoch"]
         )

@@ -39,12 +39,12 @@ _TUPLES: Mapping[str, Any] = {"sqlite3": None, "psycopg": lambda _: tuple}
 _BLOCKING = {"asyncpg": "postgresql+psycopg", "aiosqlite": "sqlite"}
 
 _AWAIT = (
-    "this connection is asynchronous: await inbox.settle_async(db, record), with a connection or "
-    "session of SQLAlchemy's"
+    "this connection is asynchronous: await inbox.settle_async(…) or outbox.add_async(…), with a "
+    "connection or session of SQLAlchemy's"
 )
 _NO_TRANSACTION = (
-    "the connection is in autocommit mode, with no transaction open: what settles the record and "
-    "what the record does must commit together. Begin a transaction before settle(): {how}"
+    "the connection is in autocommit mode, with no transaction open: what eos writes and what you "
+    "write must commit together. Begin a transaction first: {how}"
 )
 _HOW = {
     "sqlite3": 'db.execute("BEGIN IMMEDIATE"), or connect without isolation_level=None',
@@ -155,7 +155,7 @@ def attached(db: Any) -> Attached:
         return _django(db)
     kind = f"{type(db).__module__}.{type(db).__qualname__}"
     advice = "give one of SQLAlchemy, Django, psycopg, psycopg2 or sqlite3"
-    raise ConfigError([f"{kind} is no connection that settle() knows: {advice}"])
+    raise ConfigError([f"{kind} is no connection that eos knows: {advice}"])
 
 
 def _core(connection: Connection) -> Attached:
