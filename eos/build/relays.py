@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from eos.core.errors import FatalError
 from eos.core.events import Emit
 from eos.core.outbox import SHARDS
 from eos.core.settings import Settings
@@ -85,6 +86,12 @@ def relay(
 
     def shard_line(number: int, membership: Callable[[], object], tell: Emit) -> ShardLine:
         def position() -> int | None:
+            if not topics.exists(positions):
+                raise FatalError(
+                    f"topic {positions!r}, whose offsets say what was published, was deleted. "
+                    "Start the relay again: it makes the topic anew, and if a batch was under way "
+                    "it says what to do"
+                )
             found = log.frontiers(positions)[number]
             return None if found is None else found.offset
 

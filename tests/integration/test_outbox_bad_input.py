@@ -17,6 +17,7 @@ from eos.db import create, engine_of
 from tests.integration.cluster import Cluster
 from tests.integration.outbox_door_kit import (
     Offsets,
+    Running,
     add,
     await_empty,
     await_that,
@@ -27,6 +28,7 @@ from tests.integration.outbox_door_kit import (
     published,
     record,
     refused,
+    relay_app,
     relaying,
     restore,
     url_of,
@@ -151,11 +153,19 @@ def test_a_topic_of_positions_that_is_deleted_under_a_relay_loses_and_repeats_no
     to: str,
     offsets: Offsets,
 ) -> None:
-    with relaying(bootstrap_servers, namespace, engine):
-        add(engine, to, *FIRST)
-        await_empty(engine)
-        offsets.delete_topic()
+    relay = Running(relay_app(bootstrap_servers, namespace, engine))
+    await_that(relay.has_all, "the relay to begin")
+    add(engine, to, *FIRST)
+    await_empty(engine)
+    offsets.delete_topic()
     add(engine, to, *SECOND)
+    failure = relay.fails()
+    assert isinstance(failure, FatalError)
+    assert f"'{offsets.topic}'" in str(failure)
+    assert "Start the relay again" in str(failure)
+    # It had recorded a batch by then, and could not commit it.
+    assert "--not-published" in str(refused(bootstrap_servers, namespace, engine))
+    assert resolve(engine, bootstrap_servers, namespace, "--not-published")[0] == 0
     relay_all(bootstrap_servers, namespace, engine)
     assert published(cluster, to) == FIRST + SECOND
 
