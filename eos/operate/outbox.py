@@ -139,15 +139,30 @@ class Resolve:
             RetriableError: A server is away.
         """
         known = self._upkeep.shards()
-        found = {shard: self._look(shard, known[shard], said) for shard in known}
+        found = {shard: self._look(shard, said) for shard in known}
         resolved = []
         for shard, given in found.items():
             if given is not None:
-                sent, published = given
-                self._upkeep.settle(shard, known[shard], sent, published=published)
+                as_seen, (sent, published) = given
+                self._upkeep.settle(shard, as_seen, sent, published=published)
                 resolved.append(Resolved(shard, sent, self._upkeep.waiting(shard)))
         return resolved
 
-    def _look(self, shard: int, known: Progress, said: Resolution) -> tuple[int, bool] | None:
+    def _look(self, shard: int, said: Resolution) -> tuple[Progress, tuple[int, bool]] | None:
+        """Find out what is to become of a shard, and as what it was seen; None: nothing."""
+        known, position = self._upkeep.shards()[shard], self._position(shard)
+        if not _is_refused(shard, known, position):
+            return None  # and a relay that has it is not disturbed
+        # A relay that moves on between two reads looks the same: none does once it is fenced.
         self._fence(shard)
-        return answer(shard, known, self._position(shard), said)
+        position, known = self._position(shard), self._upkeep.shards()[shard]
+        found = answer(shard, known, position, said)
+        return None if found is None else (known, found)
+
+
+def _is_refused(shard: int, known: Progress, position: int | None) -> bool:
+    try:
+        course(shard, known, position)
+    except FatalError:
+        return True
+    return False

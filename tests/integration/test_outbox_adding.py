@@ -4,7 +4,6 @@ import asyncio
 import json
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -167,7 +166,7 @@ def test_a_handler_adds_in_its_own_transaction_and_what_it_gave_up_is_never_publ
     assert [text.partition(" ")[0] for text in found] == ["bad", "one", "two"]
 
 
-# --- headers and times ---------------------------------------------------------------------
+# --- headers -----------------------------------------------------------------------------
 
 
 def test_ids_and_headers_reach_kafka_as_they_were_given(
@@ -241,29 +240,6 @@ def test_the_trace_that_a_message_was_added_in_goes_with_it_unless_one_is_given(
     first, second = (headers(message)["traceparent"] for message in cluster.read_committed(to))
     assert first.startswith("00-0af765")
     assert second == "mine"
-
-
-@pytest.mark.parametrize("database_kind", ["postgresql", "sqlite"])
-def test_what_is_scheduled_is_published_when_it_is_due_and_not_before(
-    engine: Engine, cluster: Cluster, bootstrap_servers: str, namespace: str, to: str
-) -> None:
-    outbox = eos.Outbox(engine)
-    overdue = time.time() - 60
-    with engine.begin() as db:
-        outbox.add(db, to, "missed 2", key="k", deliver_at=overdue + 1)
-        outbox.add(db, to, "missed 1", key="k", deliver_at=overdue)
-        outbox.add(db, to, "far", key="k", deliver_at=datetime.now(UTC) + timedelta(days=400))
-    with relaying(bootstrap_servers, namespace, engine):
-        await_that(lambda: len(published(cluster, to)) == 2, "what was due while no relay ran")
-        due = time.time() + 3
-        with engine.begin() as db:
-            outbox.add(db, to, "later", key="k", deliver_at=due)
-            outbox.add(db, to, "now", key="k")
-        await_that(lambda: len(published(cluster, to)) == 4, "what is due meanwhile")
-    messages = cluster.read_committed(to)
-    assert published(cluster, to) == ["missed 1", "missed 2", "now", "later"]
-    assert messages[-1].timestamp()[1] >= int(due * 1000)
-    assert column(engine, "value", "eos_outbox_scheduled") == [b"far"]
 
 
 # --- what is refused -----------------------------------------------------------------------
