@@ -16,6 +16,7 @@ from eos.handle.steps import Decode, Encode
 
 F = TypeVar("F", bound=Callable[..., Any])
 _LEAST_POLL = 0.01
+_MOST_SECONDS = 3_600_000_000.0
 
 _WHOLE_NUMBERS = frozenset({"retries", "batch_records"})
 _NOT_FROM_ENVIRONMENT = frozenset({"kafka", "key", "group", "reconcile"})
@@ -179,11 +180,13 @@ class App:
         for name, given, least in (("poll", poll, _LEAST_POLL), ("keep", keep, 0.0)):
             try:
                 times[name] = duration(given)
-            except (ValueError, TypeError) as error:
-                faults.append(f"{name}: {error}")
+            except (ValueError, TypeError, AttributeError):
+                faults.append(f"{name}={given!r}: write a duration, such as '1s'")
                 continue
-            if not times[name] >= least:
-                faults.append(f"{name}={given!r}: give at least {least:g} seconds")
+            if not least <= times[name] <= _MOST_SECONDS:
+                faults.append(
+                    f"{name}={given!r}: give at least {least:g} seconds, and no centuries"
+                )
         if faults:
             raise ConfigError(faults)
         engine = outbox.engine if isinstance(outbox, Outbox) else engine_of(outbox)

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 import eos
 from eos.core.errors import ConfigError
+from eos.core.events import ShardStopped
 from eos.core.outbox import Progress
 from eos.operate.outbox import Resolution, answer
 from tests.integration.cluster import Cluster
@@ -139,6 +140,20 @@ def test_resolve_says_what_it_needs(engine: Engine, bootstrap_servers: str, name
         assert (code, "give one of --published" in told) == (1, True)
     code, told = command("outbox", "resolve", *where, "--go-on")
     assert (code, "no relay ever ran" in told) == (1, True)
+
+
+def test_resolve_does_not_disturb_a_relay_whose_shards_need_nothing(
+    engine: Engine, cluster: Cluster, bootstrap_servers: str, namespace: str, to: str
+) -> None:
+    where = (url_of(engine), "--brokers", bootstrap_servers, "--namespace", namespace)
+    with relaying(bootstrap_servers, namespace, engine) as relay:
+        await_that(relay.has_all, "the relay to begin")
+        code, told = command("outbox", "resolve", *where, "--go-on")
+        assert (code, "nothing to resolve" in told) == (0, True), told
+        add(engine, to, "1", "2")
+        await_empty(engine)
+    assert relay.told(ShardStopped) == []
+    assert published(cluster, to) == ["1", "2"]
 
 
 @pytest.mark.parametrize(

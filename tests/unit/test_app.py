@@ -133,3 +133,39 @@ def test_all_faults_of_a_step_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         app().step("orders", **wrong)
     assert len(caught.value.faults) == 3
+
+
+# --- relays --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ({"poll": "soon"}, "poll"),
+        ({"poll": "0s"}, "poll='0s': give at least 0.01 seconds"),
+        ({"poll": float("nan")}, "poll"),
+        ({"poll": None}, "poll"),
+        ({"keep": "-1s"}, "keep"),
+        ({"keep": "for ever"}, "keep"),
+        ({"keep": float("inf")}, "keep"),
+    ],
+    ids=str,
+)
+def test_what_a_relay_cannot_use_is_named(wrong: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        app().relay("sqlite:///x", **wrong)
+
+
+def test_all_faults_of_a_relay_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        app().relay("sqlite:///x", poll="soon", keep="-1s")
+    assert len(caught.value.faults) == 2
+
+
+def test_an_app_relays_one_outbox_of_a_database_that_is_known() -> None:
+    made = app()
+    with pytest.raises(ConfigError, match="no database that eos knows"):
+        made.relay("mysql://host/name")
+    made.relay(eos.Outbox("sqlite:///x"))
+    with pytest.raises(ConfigError, match="relays one outbox"):
+        made.relay("sqlite:///y")
