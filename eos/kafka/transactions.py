@@ -257,9 +257,11 @@ class KafkaTransactions:
 
     def _drop(self) -> None:
         # Without a flush: what is still queued belongs to a transaction that is over.
-        self._producer.purge()
-        self._producer = None
+        # It may be gone: who abandons a producer does so beside a thread that may be closing it.
+        producer, self._producer = self._producer, None
         self._open = False
+        if producer is not None:
+            producer.purge()
 
     def _serve(self, seconds: float) -> int:
         """Serve reports and the log until nothing is under way; give how much still is."""
