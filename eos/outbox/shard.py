@@ -75,14 +75,26 @@ class ShardLine:
         """Fence whoever had the shard, and find out how far it is.
 
         Raises:
+            AbortableError: Another relay went on meanwhile; the shard is to be opened anew.
             FatalError: Database and Kafka do not belong together; says what to do.
             RetriableError: One of them is away.
         """
         self._there.clear()  # a topic may have been deleted
         self._transactions.prepare()
-        position, self._known = self._position(), self._rows.progress()
+        before, position, self._known = (
+            self._rows.progress(),
+            self._position(),
+            self._rows.progress(),
+        )
+        if before.version != self._known.version:
+            # The two are of different moments: together they could look like lost offsets.
+            raise AbortableError(f"outbox shard {self._number} changes", "outbox_fenced")
         what = course(self._number, self._known, position)
         self._published = what is Course.MARK
+        if what is Course.PUBLISH:
+            # A new version of the same batch: a predecessor that still lives could otherwise take
+            # rows out of it, or bury them, while we publish them.
+            self._known = self._rows.narrow(self._known, self._known.recorded)
         if what is Course.BEGIN:
             self._commit(self._known.sent, [])
 
@@ -122,8 +134,10 @@ class ShardLine:
 
     def close(self) -> None:
         """Give everything up."""
-        self._transactions.close()
-        self._rows.close()
+        try:
+            self._transactions.close()
+        finally:
+            self._rows.close()
 
     def wait(self, seconds: float) -> bool:
         """Wait until a row may have been added; False after a while."""

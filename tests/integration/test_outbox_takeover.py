@@ -1,0 +1,62 @@
+"""A relay that is overtaken while it finds out how far a shard is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from eos.devstack.waiting import wait_until
+from tests.integration.cluster import SECONDS, Cluster
+from tests.integration.into_kit import url
+from tests.integration.outbox_kit import RelayProcess, Shop
+
+QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+
+
+@pytest.fixture
+def shop(cluster: Cluster, topic: Callable[..., str], engine: Engine) -> Shop:
+    return Shop(cluster, topic("events", partitions=3), engine, seed=29)
+
+
+@pytest.fixture
+def relays(
+    shop: Shop, bootstrap_servers: str, namespace: str, tmp_path: Path
+) -> Iterator[list[RelayProcess]]:
+    settings = {
+        "group": f"{namespace}.relay",
+        "namespace": namespace,
+        "brokers": bootstrap_servers,
+        "batch_records": 5,
+        "kafka": QUICK,
+    }
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                RelayProcess(settings, "", "", tmp_path / f"relay-{n}", into=url(shop.engine))
+            )
+            for n in range(2)
+        ]
+
+
+def test_a_relay_that_is_overtaken_between_its_two_reads_takes_that_for_no_loss(
+    shop: Shop, relays: list[RelayProcess]
+) -> None:
+    one, other = relays
+    shop.write(20)
+    one.relay(1, "after log.frontiers", action="stop")
+    one.await_note("fault")
+    other.relay()
+    shop.await_published()
+    one.go_on()
+
+    def both_work() -> bool:
+        shop.write(1)
+        return not one.alive or bool(one.shards())
+
+    assert wait_until(both_work, seconds=SECONDS, every=0.1), one.told()
+    shop.await_published()
+    for relay in relays:
+        relay.drain()
+    shop.assert_exact()
