@@ -45,6 +45,10 @@ def test_a_relay_that_is_overtaken_between_its_two_reads_takes_that_for_no_loss(
 ) -> None:
     one, other = relays
     shop.write(20)
+    other.relay()
+    shop.await_published()
+    other.drain()
+    shop.write(20)
     one.relay(1, "after log.frontiers", action="stop")
     one.await_note("fault")
     other.relay()

@@ -1,0 +1,99 @@
+"""A relay waits for a PostgreSQL that is away, and for a commit whose answer is lost."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eos.devstack import Server, Stack, running
+from tests.fault.rows import rows
+from tests.integration.cluster import Cluster
+from tests.integration.into_kit import fresh, url
+from tests.integration.outbox_kit import RelayProcess, Shop
+
+QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+
+
+@pytest.fixture(scope="module")
+def own_database() -> Iterator[Stack]:
+    """A PostgreSQL that nobody else needs."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("EOS_POSTGRES_URL", raising=False)
+        with running(brokers=0, redis=False, postgres=True) as opened:
+            yield opened
+
+
+@pytest.fixture
+def postgres(own_database: Stack) -> Iterator[Server]:
+    """The server; it is there again afterwards."""
+    yield own_database.postgres
+    own_database.postgres.resume()
+    own_database.postgres.start()
+
+
+@pytest.fixture
+def shop(
+    postgres: Server,
+    own_database: Stack,
+    cluster: Cluster,
+    topic: Callable[..., str],
+    namespace: str,
+) -> Iterator[Shop]:
+    postgres.start()
+    with fresh(own_database.postgres_url, namespace) as engine:
+        yield Shop(cluster, topic("events", partitions=3), engine, seed=41)
+
+
+@pytest.fixture
+def relay(
+    shop: Shop, bootstrap_servers: str, namespace: str, tmp_path: Path
+) -> Iterator[RelayProcess]:
+    settings = {
+        "group": f"{namespace}.relay",
+        "namespace": namespace,
+        "brokers": bootstrap_servers,
+        "batch_records": 5,
+        "kafka": QUICK,
+    }
+    with RelayProcess(settings, "", "", tmp_path / "relay", into=url(shop.engine)) as made:
+        yield made
+
+
+@pytest.mark.parametrize("how", rows(["kill"], ["kill", "stop"]))
+def test_a_postgres_that_goes_away_is_waited_for(
+    shop: Shop, relay: RelayProcess, postgres: Server, how: str
+) -> None:
+    relay.relay()
+    shop.write(20)
+    shop.await_published()
+    shop.write(60)  # the relay is in the middle of these
+    getattr(postgres, how)()
+    relay.await_note("ShardStopped")
+    postgres.start()
+    shop.write(20)
+    shop.await_published()
+    relay.drain()
+    shop.assert_exact()
+
+
+@pytest.mark.parametrize(
+    "where",
+    rows(
+        ["after DELETE FROM"],
+        ["after DELETE FROM", "before do_commit", "after do_commit", "after transactions.commit"],
+    ),
+)
+def test_a_postgres_that_dies_at_a_step_of_the_relay_is_waited_for(
+    shop: Shop, relay: RelayProcess, postgres: Server, where: str
+) -> None:
+    shop.write(30)
+    relay.relay(2, where, action="stop")
+    relay.await_note("fault")
+    postgres.kill()
+    relay.go_on()
+    relay.await_note("ShardStopped")
+    postgres.start()
+    shop.write(20)
+    shop.await_published()
+    relay.drain()
+    shop.assert_exact()
