@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from eos.build import relays as build
+from eos.core.errors import AbortableError
+from eos.core.outbox import SHARDS
+from eos.core.settings import Settings
 from eos.devstack.waiting import wait_until
+from eos.outbox import ShardLine
 from tests.integration.cluster import SECONDS, Cluster
 from tests.integration.into_kit import url
 from tests.integration.outbox_kit import RelayProcess, Shop
@@ -63,4 +68,45 @@ def test_a_relay_that_is_overtaken_between_its_two_reads_takes_that_for_no_loss(
     shop.await_published()
     for relay in relays:
         relay.drain()
+    shop.assert_exact()
+
+
+def test_position_and_progress_of_different_moments_are_no_fatal_mismatch(
+    shop: Shop, relays: list[RelayProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay, _ = relays
+
+    def publish() -> None:
+        shop.write(20)
+        relay.relay()
+        shop.await_published()
+        relay.drain()
+
+    lines: list[ShardLine] = []
+
+    def kept(number: int, *, position: Callable[[], int | None], **others: object) -> ShardLine:
+        overtaken: list[bool] = []
+
+        def overtaking() -> int | None:
+            found = position()
+            if not overtaken:
+                overtaken.append(True)
+                publish()
+            return found
+
+        return ShardLine(number, position=overtaking, **others)  # type: ignore[arg-type]
+
+    def keep(*, line: Callable[..., ShardLine], **_: object) -> None:
+        lines.extend(line(number, lambda: None, lambda _event: None) for number in range(SHARDS))
+
+    publish()  # Kafka has positions
+    monkeypatch.setattr(build, "ShardLine", kept)
+    monkeypatch.setattr(build, "Relay", keep)
+    build.relay(Settings(**relay.settings), shop.engine, lambda _event: None, poll=0.2)
+    line = lines[0]
+    with pytest.raises(AbortableError, match="changes"):
+        line.open()
+    line.open()
+    for each in lines:
+        each.close()
     shop.assert_exact()
