@@ -6,7 +6,7 @@ from typing import Any
 
 from eos.core.errors import FatalError
 from eos.core.events import Emit
-from eos.core.outbox import SHARDS
+from eos.core.outbox import SHARDS, ShardPosition, position_of
 from eos.core.settings import Settings
 from eos.kafka import config
 from eos.kafka.log import KafkaLog
@@ -53,10 +53,9 @@ def resolve(settings: Settings, database: Any) -> Resolve:
         finally:
             transactions.close()
 
-    def position(shard: int) -> int | None:
+    def position(shard: int) -> ShardPosition | None:
         topics.ensure([positions], SHARDS)  # one that was deleted holds no position
-        found = log.frontiers(positions)[shard]
-        return None if found is None else found.offset
+        return position_of(log.frontiers(positions)[shard])
 
     return Resolve(SqlUpkeep(database), fence, position)
 
@@ -85,15 +84,14 @@ def relay(
     positions = positions_of(settings.namespace)
 
     def shard_line(number: int, membership: Callable[[], object], tell: Emit) -> ShardLine:
-        def position() -> int | None:
+        def position() -> ShardPosition | None:
             if not topics.exists(positions):
                 raise FatalError(
                     f"topic {positions!r}, whose offsets say what was published, was deleted. "
                     "Start the relay again: it makes the topic anew, and if a batch was under way "
                     "it says what to do"
                 )
-            found = log.frontiers(positions)[number]
-            return None if found is None else found.offset
+            return position_of(log.frontiers(positions)[number])
 
         transactional_id = f"{settings.group}.{number}"
         return ShardLine(

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from eos.core.errors import FatalError
+from eos.core.frontier import Frontier
 from eos.core.record import Headers
 
 SHARDS = 4
@@ -49,7 +50,8 @@ class Progress:
     """What the database knows of a shard.
 
     Attributes:
-        version: Grows with every change: who changes it names the one he knows.
+        version: A random number, another one with every change: who changes something names the
+            one he knows; and what was published tells which state of the batch it was.
         sent: The number of the last batch that is known to be published; its rows are gone.
         recorded: The ids of the rows of batch `sent + 1`, in order; none if it is not recorded.
     """
@@ -57,6 +59,18 @@ class Progress:
     version: int
     sent: int
     recorded: Sequence[int] = ()
+
+
+class ShardPosition(NamedTuple):
+    """What Kafka knows of a shard: the offset that was committed with its last batch.
+
+    Attributes:
+        number: The number of that batch.
+        version: The `Progress.version` under which it was published.
+    """
+
+    number: int
+    version: int
 
 
 class Course(Enum):
@@ -72,14 +86,14 @@ class Course(Enum):
     """Kafka knows no position, and nothing can be under way: put it there before anything else."""
 
 
-def course(shard: int, progress: Progress, position: int | None) -> Course:
+def course(shard: int, progress: Progress, position: ShardPosition | None) -> Course:
     """Say what is to be done when a shard is taken over.
 
     Args:
         shard: For what is said of it.
         progress: What the database knows.
-        position: The number of the last batch that Kafka committed, by a stable read after the
-            producers before were fenced; None if it knows of none.
+        position: What Kafka knows, by a stable read after the producers before were fenced; None
+            if it knows of no batch.
 
     Raises:
         FatalError: The two do not belong together: going on would lose messages, or repeat them.
@@ -93,19 +107,21 @@ def course(shard: int, progress: Progress, position: int | None) -> Course:
             "topic, or offsets that expired while no relay ran). Look for its messages in their "
             "topics, then run `eos outbox resolve` with --published or --not-published"
         )
-    if position == progress.sent:
+    number, version = position
+    if number == progress.sent:
         return Course.PUBLISH if progress.recorded else Course.RECORD
-    if position == progress.sent + 1 and progress.recorded:
+    if number == progress.sent + 1 and progress.recorded and version == progress.version:
         return Course.MARK
-    if position > progress.sent:
+    if number > progress.sent:
         raise FatalError(
-            f"outbox shard {shard}: Kafka has batch {position}, the database knows of none behind "
-            f"{progress.sent + bool(progress.recorded)}: was it restored from a backup? Messages "
-            "that were published may stand in it again. Delete those rows, or have them published "
-            "again under their old message-id: `eos outbox resolve --go-on`"
+            f"outbox shard {shard}: Kafka has a batch {number} that the database did not record "
+            f"(it knows {progress.sent} to be published): was it restored from a backup, or is a "
+            "copy of it relayed, too? Messages that were published may stand in it again. "
+            "Delete those rows, or have them published again under their old message-id: "
+            "`eos outbox resolve --go-on`"
         )
     raise FatalError(
-        f"outbox shard {shard}: Kafka's position {position} lies before {progress.sent}, which the "
+        f"outbox shard {shard}: Kafka's position {number} lies before {progress.sent}, which the "
         "database knows to be published: were offsets reset, or is it another cluster? "
         + (
             f"Nobody knows whether batch {progress.sent + 1} was published: look for its messages "
@@ -114,3 +130,12 @@ def course(shard: int, progress: Progress, position: int | None) -> Course:
             else "To go on behind what the database knows: `eos outbox resolve --go-on`"
         )
     )
+
+
+def position_of(committed: Frontier | None) -> ShardPosition | None:
+    """Read a position out of the committed offset and what stands beside it."""
+    if committed is None:
+        return None
+    version = committed.note
+    # What somebody else has set is of no version that we know.
+    return ShardPosition(committed.offset, int(version) if version.isdecimal() else -1)

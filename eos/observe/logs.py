@@ -27,6 +27,7 @@ from eos.core.events import (
     Retried,
     RowBuried,
     Settled,
+    ShardClosed,
     ShardOpened,
     ShardStopped,
     Tally,
@@ -116,6 +117,8 @@ class Logs:
             case ShardOpened(shard=shard):
                 self._back()
                 self._say(_OUTBOX, logging.INFO, "shard taken over", shard=shard)
+            case ShardClosed(shard=shard):
+                self._say(_OUTBOX, logging.INFO, "shard given back", shard=shard)
             case ShardStopped(shard, cause, detail):
                 told = {"cause": cause, "detail": detail}
                 self._say(_OUTBOX, logging.WARNING, "shard given up", shard=shard, **told)

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from eos.core.errors import ConfigError, FatalError
-from eos.core.outbox import Progress, course
+from eos.core.outbox import Progress, ShardPosition, course
 from eos.core.ports import Backlog, DeadRow, Upkeep
 
 _SHOWN = 10
@@ -68,14 +68,14 @@ def status(upkeep: Upkeep) -> Status:
 
 
 def answer(
-    shard: int, known: Progress, position: int | None, said: Resolution
+    shard: int, known: Progress, position: ShardPosition | None, said: Resolution
 ) -> tuple[int, bool] | None:
     """Say where a shard goes on, given what the operator says.
 
     Args:
         shard: For what is said of it.
         known: What the database knows.
-        position: The number of the last batch that Kafka committed, or None.
+        position: What Kafka knows, or None.
         said: What the operator says.
 
     Returns:
@@ -95,13 +95,13 @@ def answer(
     else:
         return None
     if position is not None:
-        return position, said is Resolution.PUBLISHED
+        return position.number, said is Resolution.PUBLISHED
     return known.sent + (said is Resolution.PUBLISHED), said is Resolution.PUBLISHED
 
 
-def _asked(known: Progress, position: int | None) -> tuple[Resolution, ...]:
+def _asked(known: Progress, position: ShardPosition | None) -> tuple[Resolution, ...]:
     # A position that lies before what is known tells no more of a recorded batch than none does.
-    if known.recorded and (position is None or position < known.sent):
+    if known.recorded and (position is None or position.number < known.sent):
         return (Resolution.PUBLISHED, Resolution.NOT_PUBLISHED)
     return (Resolution.GO_ON,)
 
@@ -119,7 +119,7 @@ class Resolve:
         self,
         upkeep: Upkeep,
         fence: Callable[[int], None],
-        position: Callable[[int], int | None],
+        position: Callable[[int], ShardPosition | None],
     ) -> None:
         self._upkeep = upkeep
         self._fence = fence
@@ -160,7 +160,7 @@ class Resolve:
         return None if found is None else (known, found)
 
 
-def _is_refused(shard: int, known: Progress, position: int | None) -> bool:
+def _is_refused(shard: int, known: Progress, position: ShardPosition | None) -> bool:
     try:
         course(shard, known, position)
     except FatalError:

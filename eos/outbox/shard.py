@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from eos.core.errors import AbortableError
 from eos.core.events import Emit, Published, RowBuried
 from eos.core.frontier import Frontier
-from eos.core.outbox import Course, Progress, Row, course
+from eos.core.outbox import Course, Progress, Row, ShardPosition, course
 from eos.core.ports import Clock, Partition, Rows, Topics, Transactions
 from eos.handle.letters import Output, size_of
 
@@ -31,7 +31,7 @@ class ShardLine:
         number: The shard's number.
         rows: Its rows.
         transactions: A producer under the shard's own transactional id.
-        position: Reads the number of the last batch that Kafka committed, with a stable read.
+        position: Reads what Kafka knows of the shard, with a stable read.
         membership: Gives the membership that fences the position.
         at: The partition whose committed offset is the position.
         topics: Tells which topics are there.
@@ -47,7 +47,7 @@ class ShardLine:
         *,
         rows: Rows,
         transactions: Transactions,
-        position: Callable[[], int | None],
+        position: Callable[[], ShardPosition | None],
         membership: Callable[[], object],
         at: Partition,
         topics: Topics,
@@ -153,19 +153,21 @@ class ShardLine:
         self._transactions.begin()
         for row in rows:
             self._transactions.produce(*_output(row))
-        self._transactions.send_offsets({self._at: Frontier(number)}, self._membership())
+        position = ShardPosition(number, self._known.version)
+        frontier = Frontier(number, note=str(position.version))
+        self._transactions.send_offsets({self._at: frontier}, self._membership())
         if not self._transactions.commit():
-            self._resolve(number)
+            self._resolve(position)
         if rows:
             now = self._clock.time()
             waited = max(0.0, now - min(row.added for row in rows))
             seconds = self._clock.monotonic() - began
             self._emit(Published(self._number, len(rows), seconds, waited))
 
-    def _resolve(self, number: int) -> None:
+    def _resolve(self, position: ShardPosition) -> None:
         """Find out what became of a commit that nobody answered."""
         self._transactions.settle_unknown()
-        if self._position() != number:
+        if self._position() != position:
             raise AbortableError("the commit did not take place", "unknown_outcome")
 
     def _unfit(self, rows: Sequence[Row]) -> Mapping[int, tuple[str, str]]:

@@ -14,6 +14,7 @@ from eos.core.errors import ConfigError, FatalError
 from eos.core.events import Waiting
 from eos.core.outbox import shard_of
 from eos.db import create, engine_of
+from eos.stores.sql.outbox import SqlOutbox
 from tests.integration.cluster import Cluster
 from tests.integration.outbox_door_kit import (
     Offsets,
@@ -204,6 +205,30 @@ def test_a_database_that_was_restored_is_refused_and_goes_on_when_told(
     sent = [dict(message.headers() or [])["message-id"] for message in cluster.read_committed(to)]
     assert sent[:5] == sent[10:15]
     assert len(set(sent)) == 11
+
+
+def test_a_batch_is_not_taken_for_published_because_another_state_of_it_was(
+    engine: Engine, cluster: Cluster, bootstrap_servers: str, namespace: str, to: str
+) -> None:
+    """A copy of the database publishes its own batch of that number: a part of what we recorded."""
+    relay_all(bootstrap_servers, namespace, engine)
+    add(engine, to, *FIRST)
+    record(engine)
+    ours = backup(engine)
+    rows = SqlOutbox(engine).shard(SHARD)
+    known = rows.progress()
+    rows.narrow(known, known.recorded[:2])
+    with engine.begin() as db:
+        db.execute(text("DELETE FROM eos_outbox WHERE id > :last"), {"last": known.recorded[1]})
+    relay_all(bootstrap_servers, namespace, engine)
+    restore(engine, ours)
+
+    failure = refused(bootstrap_servers, namespace, engine)
+    assert isinstance(failure, FatalError)
+    assert "a copy of it relayed, too" in str(failure)
+    assert resolve(engine, bootstrap_servers, namespace, "--go-on")[0] == 0
+    relay_all(bootstrap_servers, namespace, engine)
+    assert published(cluster, to) == FIRST[:2] + FIRST
 
 
 def test_positions_that_were_set_back_are_refused_and_the_relay_goes_on_when_told(

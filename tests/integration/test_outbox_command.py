@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 import eos
 from eos.core.errors import ConfigError
 from eos.core.events import ShardStopped
-from eos.core.outbox import Progress
+from eos.core.outbox import Progress, ShardPosition
 from eos.operate.outbox import Resolution, answer
 from eos.stores.sql.outbox_upkeep import SqlUpkeep
 from tests.integration.cluster import Cluster
@@ -169,6 +169,8 @@ def test_resolve_does_not_disturb_a_relay_whose_shards_need_nothing(
         (Progress(1, 5), 6, Resolution.GO_ON, (6, False)),
         (Progress(1, 5, (7, 8)), 7, Resolution.GO_ON, (7, False)),
         (Progress(1, 5, (7, 8)), 7, Resolution.PUBLISHED, "--go-on"),
+        (Progress(2, 5, (7, 8)), 6, Resolution.PUBLISHED, "--go-on"),
+        (Progress(2, 5, (7, 8)), 6, Resolution.GO_ON, (6, False)),
         # These a relay takes as they are.
         (Progress(1, 5), None, Resolution.GO_ON, None),
         (Progress(1, 5), 5, Resolution.GO_ON, None),
@@ -180,11 +182,12 @@ def test_resolve_does_not_disturb_a_relay_whose_shards_need_nothing(
 def test_what_is_said_must_answer_what_is_asked(
     known: Progress, position: int | None, said: Resolution, expected: object
 ) -> None:
+    at = None if position is None else ShardPosition(position, version=1)
     if isinstance(expected, str):
         with pytest.raises(ConfigError, match=f"{expected} is asked for"):
-            answer(0, known, position, said)
+            answer(0, known, at, said)
     else:
-        assert answer(0, known, position, said) == expected
+        assert answer(0, known, at, said) == expected
 
 
 # --- eos relay -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ transactions that write for one key, one after the other, have ids in that order
 one's came after the first one's commit.
 """
 
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from eos.stores.sql.outbox_wake import Wake
 
 FORGOTTEN_AT_ONCE = 5_000
 _DUE_AT_ONCE = 1_000
+_VERSION_BITS = 62  # as a signed column has them
 
 _ALL = ", ".join(COLUMNS)
 _ROW = "id, topic, record_key, value, headers, added_ms"
@@ -47,7 +49,7 @@ _LOCKED = {
     "sqlite": text(_PROGRESS),
 }
 _KNOW = text(
-    "UPDATE eos_outbox_shards SET version = version + 1, sent = :sent, recorded = :recorded"
+    "UPDATE eos_outbox_shards SET version = :version, sent = :sent, recorded = :recorded"
     " WHERE shard = :shard"
 )
 # The comparison of pairs, and the order by both, fit the index of shard and id alone. By the order
@@ -230,8 +232,13 @@ class SqlRows:
     def _know(
         self, db: Connection, known: Progress, published: bool, recorded: Sequence[int]
     ) -> Progress:
-        now = Progress(known.version + 1, known.sent + published, tuple(recorded))
-        told = {"shard": self._shard, "sent": now.sent, "recorded": ",".join(map(str, recorded))}
+        now = Progress(new_version(), known.sent + published, tuple(recorded))
+        told = {
+            "shard": self._shard,
+            "version": now.version,
+            "sent": now.sent,
+            "recorded": ",".join(map(str, recorded)),
+        }
         db.execute(_KNOW, told)
         return now
 
@@ -289,6 +296,11 @@ def _row(number: int, topic: str, key: Any, value: Any, headers: str, added_ms: 
 
 def _bytes(found: Any) -> bytes | None:
     return None if found is None else bytes(found)
+
+
+def new_version() -> int:
+    """Make a version that no copy of the database makes, too."""
+    return secrets.randbits(_VERSION_BITS)
 
 
 def _now_ms() -> int:

@@ -12,7 +12,7 @@ from eos.core.outbox import Progress
 from eos.core.ports import Backlog, DeadRow
 from eos.stores.sql import tables
 from eos.stores.sql.errors import translated
-from eos.stores.sql.outbox import SqlOutbox
+from eos.stores.sql.outbox import SqlOutbox, new_version
 from eos.stores.sql.outbox_tables import COLUMNS, dead, outbox, published, shards
 from eos.stores.sql.outbox_wake import CHANNEL
 
@@ -83,7 +83,7 @@ class SqlUpkeep:
             told = (
                 update(shards)
                 .where(shards.c.shard == shard, shards.c.version == known.version)
-                .values(version=known.version + 1, sent=sent, recorded="")
+                .values(version=new_version(), sent=sent, recorded="")
             )
             if db.execute(told).rowcount != 1:
                 raise AbortableError(
