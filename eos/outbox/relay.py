@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection
 from queue import Empty, SimpleQueue
 
 from eos.core.errors import AbortableError, ConfigError, RetriableError
-from eos.core.events import Emit, Event, OutboxCounted, ShardClosed, ShardStopped, Waiting
+from eos.core.events import Emit, Event, ShardClosed, ShardStopped, Waiting
 from eos.core.outbox import SHARDS
 from eos.core.ports import Outbox, Partition, Reader, Topics
+from eos.outbox.counting import Counting
 from eos.outbox.shard import ShardLine
 from eos.outbox.tender import Tender, is_final, is_taken_over
 from eos.retry import Backoff
@@ -21,7 +22,6 @@ from eos.retry import Backoff
 OVERDUE_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 _GIVE_BACK_SECONDS = 5.0
-_COUNT_SECONDS = 5.0
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 
@@ -66,8 +66,7 @@ class Relay:
         self._not_before: dict[int, float] = {}  # shards that somebody else has just taken
         self._membership: object = None
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-        self._count_at = 0.0
-        self._counts = False
+        self._counting = Counting(outbox.backlog, self._told.put)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Publish until `stopping()`, then finish what was begun.
@@ -79,14 +78,15 @@ class Relay:
         if not self._prepare(stopping):
             return
         self._reader.subscribe([self._positions], self._give_back)
+        self._counting.start()
         try:
             while not stopping():
                 self._turn()
         finally:
             self._stop(list(self._tenders))
             self._reader.close()
+            self._counting.stop()
             self._tell()
-            self._leave_counting()
 
     def _prepare(self, stopping: Callable[[], bool]) -> bool:
         """See that all is there, and wait for servers that are away; False if stopped meanwhile."""
@@ -129,7 +129,7 @@ class Relay:
         for shard in ours - self._tenders.keys():
             if time.monotonic() >= self._not_before.get(shard, 0.0):
                 self._start(shard)
-        self._count()
+        self._counting.want(0 in self._tenders)
         self._tell()
 
     def _start(self, shard: int) -> None:
@@ -168,27 +168,6 @@ class Relay:
             if not tender.ended(max(0.0, until - time.monotonic())):
                 tender.abandon()
             self._told.put(ShardClosed(tender.number))
-
-    def _count(self) -> None:
-        """Count what waits, from time to time: one relay does, the one that has the first shard."""
-        if 0 not in self._tenders:
-            self._leave_counting()
-            return
-        if time.monotonic() < self._count_at:
-            return
-        self._count_at = time.monotonic() + _COUNT_SECONDS
-        try:
-            found = self._outbox.backlog()
-        except RetriableError:
-            return
-        self._counts = True
-        self._emit(OutboxCounted(found.rows, found.oldest, found.scheduled, found.dead))
-
-    def _leave_counting(self) -> None:
-        """Say nothing of rows that another relay counts: else they would be told twice."""
-        if self._counts:
-            self._counts, self._count_at = False, 0.0
-            self._emit(OutboxCounted(0, 0.0, 0, 0))
 
     def _tell(self) -> None:
         """Tell, in this thread, what happened in those of the shards."""

@@ -10,7 +10,8 @@ writes into the database changes the version, and is seen.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from eos.core.errors import AbortableError
 from eos.core.events import Emit, Published, RowBuried
@@ -70,6 +71,12 @@ class ShardLine:
         self._known = Progress(0, 0)
         self._published = False
         self._there: set[str] = set()
+        self._calls_since: float | None = None
+
+    def seconds_in_kafka(self) -> float:
+        """Tell how long a call into Kafka has been under way; 0 if none is. For any thread."""
+        since = self._calls_since
+        return 0.0 if since is None else self._clock.monotonic() - since
 
     def open(self) -> None:
         """Fence whoever had the shard, and find out how far it is.
@@ -80,12 +87,12 @@ class ShardLine:
             RetriableError: One of them is away.
         """
         self._there.clear()  # a topic may have been deleted
-        self._transactions.prepare()
-        before, position, self._known = (
-            self._rows.progress(),
-            self._position(),
-            self._rows.progress(),
-        )
+        with self._calling():
+            self._transactions.prepare()
+        before = self._rows.progress()
+        with self._calling():
+            position = self._position()
+        self._known = self._rows.progress()
         if before.version != self._known.version:
             # The two are of different moments: together they could look like lost offsets.
             raise AbortableError(f"outbox shard {self._number} changes", "outbox_fenced")
@@ -118,7 +125,7 @@ class ShardLine:
         except AbortableError as error:
             if error.cause != "rejected":
                 raise
-            self._transactions.abort()
+            self.abort()
             self._divide(rows, error)
         else:
             self._published = True
@@ -126,7 +133,8 @@ class ShardLine:
 
     def abort(self) -> None:
         """Abort what was begun."""
-        self._transactions.abort()
+        with self._calling():
+            self._transactions.abort()
 
     def abandon(self) -> None:
         """Let go of a producer that the line's thread hangs in."""
@@ -147,17 +155,26 @@ class ShardLine:
         """Delete some published rows that were kept for long enough; whether there may be more."""
         return self._rows.forget()
 
+    @contextmanager
+    def _calling(self) -> Iterator[None]:
+        self._calls_since = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self._calls_since = None
+
     def _commit(self, number: int, rows: Sequence[Row]) -> None:
         """Publish a batch and its number together."""
         began = self._clock.monotonic()
-        self._transactions.begin()
-        for row in rows:
-            self._transactions.produce(*_output(row))
         position = ShardPosition(number, self._known.version)
         frontier = Frontier(number, note=str(position.version))
-        self._transactions.send_offsets({self._at: frontier}, self._membership())
-        if not self._transactions.commit():
-            self._resolve(position)
+        with self._calling():
+            self._transactions.begin()
+            for row in rows:
+                self._transactions.produce(*_output(row))
+            self._transactions.send_offsets({self._at: frontier}, self._membership())
+            if not self._transactions.commit():
+                self._resolve(position)
         if rows:
             now = self._clock.time()
             waited = max(0.0, now - min(row.added for row in rows))

@@ -35,7 +35,6 @@ class Tender:
         self._poll = poll
         self._emit = emit
         self._stopping = threading.Event()
-        self._busy_since: float | None = time.monotonic()
         self._line: ShardLine | None = None
         self._failures = 0
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
@@ -52,9 +51,8 @@ class Tender:
         return not self._thread.is_alive()
 
     def is_overdue(self, seconds: float) -> bool:
-        """Tell whether a turn takes longer than this: then a call does not come back."""
-        since = self._busy_since
-        return since is not None and time.monotonic() - since > seconds
+        """Tell whether a call into Kafka takes longer than this: then it does not come back."""
+        return self._line is not None and self._line.seconds_in_kafka() > seconds
 
     def abandon(self) -> None:
         """Let go of the thread: what it may still do is fenced by its successor."""
@@ -69,7 +67,6 @@ class Tender:
                 while not self._stopping.is_set():
                     self._attempt(line)
             finally:
-                self._busy_since = time.monotonic()
                 line.close()
         except BaseException as error:  # noqa: BLE001 the relay raises it, in its own thread
             self.failure = error
@@ -81,7 +78,6 @@ class Tender:
             self._emit(ShardOpened(self.number))
             forget_at = 0.0
             while not self._stopping.is_set():
-                self._busy_since = time.monotonic()
                 if line.turn():
                     self._failures = 0
                     continue
@@ -100,13 +96,11 @@ class Tender:
             self._wait(self._stopping.wait, self._backoff.seconds(self._failures))
 
     def _wait(self, wait: Callable[[float], object], seconds: float) -> None:
-        """Wait until that says so, or this long, or until it is to stop; that is no turn."""
-        self._busy_since = None
+        """Wait until that says so, or this long, or until it is to stop."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
             if wait(min(left, _SLICE_SECONDS)):
                 break
-        self._busy_since = time.monotonic()
 
 
 def is_taken_over(error: BaseException | None) -> bool:

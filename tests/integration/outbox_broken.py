@@ -5,9 +5,11 @@ from typing import Any
 
 from eos.build import relays
 from eos.core.outbox import Progress, Row
+from eos.kafka.transactions import KafkaTransactions
 from eos.outbox import ShardLine
 from eos.stores.sql.outbox import SqlOutbox, SqlRows
 
+LOST_ANSWERS = "lost answers"
 MARKS_FIRST, NO_POSITION, ONLY_NEWER = "marks first", "no position", "only newer"
 
 
@@ -50,11 +52,28 @@ class OnlyNewer(SqlRows):
         return known, rows
 
 
+class Deaf(KafkaTransactions):
+    """No relay is broken here: of three commits one's answer is lost, and one's request."""
+
+    _commits = 0
+
+    def commit(self) -> bool:
+        self._commits += 1
+        if self._commits % 3 == 0:
+            super().commit()
+        elif self._commits % 3 == 1:
+            self.abort()
+        else:
+            return super().commit()
+        return False
+
+
 def break_relay(how: str) -> None:
     """Break the relay that is about to be made."""
     broken: dict[str, Callable[[], Any]] = {
         MARKS_FIRST: lambda: _rows(MarksFirst),
         ONLY_NEWER: lambda: _rows(OnlyNewer),
+        LOST_ANSWERS: lambda: setattr(relays, "KafkaTransactions", Deaf),
         NO_POSITION: lambda: setattr(relays, "ShardLine", NoPosition),
     }
     broken[how]()

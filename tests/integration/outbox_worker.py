@@ -56,10 +56,10 @@ def main(order: dict[str, Any]) -> None:
     steps = Steps(diary, order["at"], order["where"], Path(order["gate"]), action)
     engine = engine_of(order["database"])
     steps.watch(engine)
-    for name, adapter in (("transactions", "KafkaTransactions"), ("log", "KafkaLog")):
-        _watch(name, adapter, steps)
     if order["broken"]:
         break_relay(order["broken"])
+    for name, adapter in (("transactions", "KafkaTransactions"), ("log", "KafkaLog")):
+        _watch(name, adapter, steps)
     relay = relays.relay(Settings(**order["settings"]), engine, tell, poll=0.2)
     relay.run(lambda: bool(asked))
     diary.note("drained")

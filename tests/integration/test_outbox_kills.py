@@ -73,6 +73,20 @@ def test_each_row_is_published_once_whatever_statement_or_call_a_relay_dies_at(
     print(dict(sorted(Counter(n["where"] for n in relay.notes("fault")).items())))  # noqa: T201
 
 
+def test_a_commit_whose_answer_or_request_is_lost_is_found_out_about(
+    shop: Shop, relay: RelayProcess
+) -> None:
+    relay.broken = broken.LOST_ANSWERS
+    relay.relay()
+    for _ in range(20):
+        shop.write(2)
+        shop.await_published()
+    relay.drain()
+    shop.assert_exact()
+    causes = {note["cause"] for note in relay.notes("ShardStopped")}
+    assert causes == {"unknown_outcome"}
+
+
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize(
     ("how", "where", "found"),
