@@ -10,7 +10,7 @@ from eos.outbox import ShardLine
 from eos.stores.sql.outbox import SqlOutbox, SqlRows
 
 LOST_ANSWERS = "lost answers"
-MARKS_FIRST, NO_POSITION, ONLY_NEWER = "marks first", "no position", "only newer"
+MARKS_FIRST, NO_POSITION = "marks first", "no position"
 
 
 class MarksFirst(SqlRows):
@@ -34,24 +34,6 @@ class NoPosition(ShardLine):
         self._published = False
 
 
-class OnlyNewer(SqlRows):
-    """Passes over rows with lower ids than it has seen: they may have committed late."""
-
-    _highest = 0
-
-    def record(
-        self, known: Progress, limit: int, *, published: bool
-    ) -> tuple[Progress, Sequence[Row]]:
-        known, rows = super().record(known, limit, published=published)
-        late = [row.id for row in rows if row.id < self._highest]
-        self._highest = max([self._highest, *(row.id for row in rows)])
-        if late:
-            left = [row.id for row in rows if row.id not in late]
-            known = self.bury(known, dict.fromkeys(late, "late"))
-            rows = [row for row in rows if row.id in left]
-        return known, rows
-
-
 class Deaf(KafkaTransactions):
     """No relay is broken here: of three commits one's answer is lost, and one's request."""
 
@@ -72,7 +54,6 @@ def break_relay(how: str) -> None:
     """Break the relay that is about to be made."""
     broken: dict[str, Callable[[], Any]] = {
         MARKS_FIRST: lambda: _rows(MarksFirst),
-        ONLY_NEWER: lambda: _rows(OnlyNewer),
         LOST_ANSWERS: lambda: setattr(relays, "KafkaTransactions", Deaf),
         NO_POSITION: lambda: setattr(relays, "ShardLine", NoPosition),
     }
