@@ -51,14 +51,17 @@ class Progress:
 
     Attributes:
         version: A random number, another one with every change: who changes something names the
-            one he knows; and what was published tells which state of the batch it was.
+            one he knows.
         sent: The number of the last batch that is known to be published; its rows are gone.
         recorded: The ids of the rows of batch `sent + 1`, in order; none if it is not recorded.
+        batch: A random number for just these rows. A relay that was fenced, and has not noticed,
+            may still change the version while its successor publishes; the rows stay the same.
     """
 
     version: int
     sent: int
     recorded: Sequence[int] = ()
+    batch: int = 0
 
 
 class ShardPosition(NamedTuple):
@@ -66,11 +69,12 @@ class ShardPosition(NamedTuple):
 
     Attributes:
         number: The number of that batch.
-        version: The `Progress.version` under which it was published.
+        batch: The `Progress.batch` that was published: no other database's batch of that number,
+            and no other rows.
     """
 
     number: int
-    version: int
+    batch: int
 
 
 class Course(Enum):
@@ -107,10 +111,10 @@ def course(shard: int, progress: Progress, position: ShardPosition | None) -> Co
             "topic, or offsets that expired while no relay ran). Look for its messages in their "
             "topics, then run `eos outbox resolve` with --published or --not-published"
         )
-    number, version = position
+    number, batch = position
     if number == progress.sent:
         return Course.PUBLISH if progress.recorded else Course.RECORD
-    if number == progress.sent + 1 and progress.recorded and version == progress.version:
+    if number == progress.sent + 1 and progress.recorded and batch == progress.batch:
         return Course.MARK
     if number > progress.sent:
         raise FatalError(
@@ -136,6 +140,6 @@ def position_of(committed: Frontier | None) -> ShardPosition | None:
     """Read a position out of the committed offset and what stands beside it."""
     if committed is None:
         return None
-    version = committed.note
-    # What somebody else has set is of no version that we know.
-    return ShardPosition(committed.offset, int(version) if version.isdecimal() else -1)
+    batch = committed.note
+    # What somebody else has set is none of ours.
+    return ShardPosition(committed.offset, int(batch) if batch.isdecimal() else -1)

@@ -88,7 +88,9 @@ class ShardLine:
         """
         self._there.clear()  # a topic may have been deleted
         with self._calling():
-            self._transactions.prepare()
+            # Anew each time: one that was fenced and has not noticed would change the version of
+            # a batch that its successor is publishing.
+            self._transactions.settle_unknown()
         before = self._rows.progress()
         with self._calling():
             position = self._position()
@@ -166,8 +168,8 @@ class ShardLine:
     def _commit(self, number: int, rows: Sequence[Row]) -> None:
         """Publish a batch and its number together."""
         began = self._clock.monotonic()
-        position = ShardPosition(number, self._known.version)
-        frontier = Frontier(number, note=str(position.version))
+        position = ShardPosition(number, self._known.batch)
+        frontier = Frontier(number, note=str(position.batch))
         with self._calling():
             self._transactions.begin()
             for row in rows:

@@ -29,7 +29,7 @@ class NoPosition(ShardLine):
     """Trusts the database alone, as relays do that know no transactions of Kafka's."""
 
     def open(self) -> None:
-        self._transactions.prepare()
+        self._transactions.settle_unknown()
         self._known = self._rows.progress()
         self._published = False
 

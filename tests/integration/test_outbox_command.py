@@ -169,8 +169,8 @@ def test_resolve_does_not_disturb_a_relay_whose_shards_need_nothing(
         (Progress(1, 5), 6, Resolution.GO_ON, (6, False)),
         (Progress(1, 5, (7, 8)), 7, Resolution.GO_ON, (7, False)),
         (Progress(1, 5, (7, 8)), 7, Resolution.PUBLISHED, "--go-on"),
-        (Progress(2, 5, (7, 8)), 6, Resolution.PUBLISHED, "--go-on"),
-        (Progress(2, 5, (7, 8)), 6, Resolution.GO_ON, (6, False)),
+        (Progress(1, 5, (7, 8), batch=9), 6, Resolution.PUBLISHED, "--go-on"),
+        (Progress(1, 5, (7, 8), batch=9), 6, Resolution.GO_ON, (6, False)),
         # These a relay takes as they are.
         (Progress(1, 5), None, Resolution.GO_ON, None),
         (Progress(1, 5), 5, Resolution.GO_ON, None),
@@ -182,7 +182,7 @@ def test_resolve_does_not_disturb_a_relay_whose_shards_need_nothing(
 def test_what_is_said_must_answer_what_is_asked(
     known: Progress, position: int | None, said: Resolution, expected: object
 ) -> None:
-    at = None if position is None else ShardPosition(position, version=1)
+    at = None if position is None else ShardPosition(position, batch=0)
     if isinstance(expected, str):
         with pytest.raises(ConfigError, match=f"{expected} is asked for"):
             answer(0, known, at, said)

@@ -7,8 +7,8 @@ from eos.core.frontier import Frontier, parse
 from eos.core.outbox import SHARDS, Course, Progress, ShardPosition, course, position_of, shard_of
 from eos.stores.sql.outbox_headers import dump, load
 
-RECORDED = Progress(version=7, sent=5, recorded=(11, 12))
-NOTHING = Progress(version=7, sent=5)
+RECORDED = Progress(version=1, sent=5, recorded=(11, 12), batch=7)
+NOTHING = Progress(version=1, sent=5)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_position_is_read_as_it_was_committed() -> None:
 
 
 @pytest.mark.parametrize("metadata", ["", "somebody's", "eos1;0;", "eos1;0;x", None])
-def test_an_offset_that_somebody_else_has_set_is_of_no_version(metadata: str | None) -> None:
+def test_an_offset_that_somebody_else_has_set_is_none_of_ours(metadata: str | None) -> None:
     assert position_of(parse(6, metadata)) == ShardPosition(6, -1)
 
 

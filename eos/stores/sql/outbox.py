@@ -25,7 +25,7 @@ from eos.stores.sql.outbox_wake import Wake
 
 FORGOTTEN_AT_ONCE = 5_000
 _DUE_AT_ONCE = 1_000
-_VERSION_BITS = 62  # as a signed column has them
+_BITS = 62  # as a signed column has them
 
 _ALL = ", ".join(COLUMNS)
 _ROW = "id, topic, record_key, value, headers, added_ms"
@@ -38,18 +38,19 @@ _IDS = {
 _BRACES = {"postgresql": "{%s}", "sqlite": "[%s]"}
 
 _TAKE = text(
-    "INSERT INTO eos_outbox_shards (shard, namespace, version, sent, recorded)"
-    " VALUES (:shard, :namespace, 0, 0, '') ON CONFLICT DO NOTHING"
+    "INSERT INTO eos_outbox_shards (shard, namespace, version, sent, recorded, batch)"
+    " VALUES (:shard, :namespace, 0, 0, '', 0) ON CONFLICT DO NOTHING"
 )
 _TAKEN = text("SELECT DISTINCT namespace FROM eos_outbox_shards")
-_PROGRESS = "SELECT version, sent, recorded FROM eos_outbox_shards WHERE shard = :shard"
+_PROGRESS = "SELECT version, sent, recorded, batch FROM eos_outbox_shards WHERE shard = :shard"
 _LOCKED = {
     "postgresql": text(_PROGRESS + " FOR UPDATE"),
     # A transaction of ours holds the whole database from its beginning.
     "sqlite": text(_PROGRESS),
 }
 _KNOW = text(
-    "UPDATE eos_outbox_shards SET version = :version, sent = :sent, recorded = :recorded"
+    "UPDATE eos_outbox_shards SET version = :version, sent = :sent, recorded = :recorded,"
+    " batch = :batch"
     " WHERE shard = :shard"
 )
 # The comparison of pairs, and the order by both, fit the index of shard and id alone. By the order
@@ -232,12 +233,15 @@ class SqlRows:
     def _know(
         self, db: Connection, known: Progress, published: bool, recorded: Sequence[int]
     ) -> Progress:
-        now = Progress(new_version(), known.sent + published, tuple(recorded))
+        same = not published and tuple(recorded) == tuple(known.recorded)
+        batch = known.batch if same else new_number()
+        now = Progress(new_number(), known.sent + published, tuple(recorded), batch)
         told = {
             "shard": self._shard,
             "version": now.version,
             "sent": now.sent,
             "recorded": ",".join(map(str, recorded)),
+            "batch": batch,
         }
         db.execute(_KNOW, told)
         return now
@@ -286,8 +290,13 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def _read(result: Any) -> Progress:
-    version, sent, recorded = result.one()
-    return Progress(version, sent, tuple(map(int, recorded.split(","))) if recorded else ())
+    return progress_of(*result.one())
+
+
+def progress_of(version: int, sent: int, recorded: str, batch: int) -> Progress:
+    """Read a row of `eos_outbox_shards`."""
+    ids = tuple(map(int, recorded.split(","))) if recorded else ()
+    return Progress(version, sent, ids, batch)
 
 
 def _row(number: int, topic: str, key: Any, value: Any, headers: str, added_ms: int) -> Row:
@@ -298,9 +307,9 @@ def _bytes(found: Any) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def new_version() -> int:
-    """Make a version that no copy of the database makes, too."""
-    return secrets.randbits(_VERSION_BITS)
+def new_number() -> int:
+    """Make a number that no copy of the database makes, too."""
+    return secrets.randbits(_BITS)
 
 
 def _now_ms() -> int:

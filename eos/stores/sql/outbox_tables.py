@@ -74,5 +74,6 @@ shards = Table(
     Column("version", BigInteger, nullable=False),
     Column("sent", BigInteger, nullable=False),
     Column("recorded", LongText, nullable=False),
+    Column("batch", BigInteger, nullable=False),
 )
 """How far each shard has come: see `eos.core.outbox.Progress`."""

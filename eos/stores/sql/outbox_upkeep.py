@@ -12,7 +12,7 @@ from eos.core.outbox import Progress
 from eos.core.ports import Backlog, DeadRow
 from eos.stores.sql import tables
 from eos.stores.sql.errors import translated
-from eos.stores.sql.outbox import SqlOutbox, new_version
+from eos.stores.sql.outbox import SqlOutbox, new_number, progress_of
 from eos.stores.sql.outbox_tables import COLUMNS, dead, outbox, published, shards
 from eos.stores.sql.outbox_wake import CHANNEL
 
@@ -41,13 +41,10 @@ class SqlUpkeep:
 
     def shards(self) -> dict[int, Progress]:
         """Give what the database knows of each shard."""
-        asked = select(shards.c.shard, shards.c.version, shards.c.sent, shards.c.recorded)
+        known = (shards.c.version, shards.c.sent, shards.c.recorded, shards.c.batch)
+        asked = select(shards.c.shard, *known).order_by(shards.c.shard)
         with translated(), self._engine.connect() as db:
-            rows = db.execute(asked.order_by(shards.c.shard)).all()
-        return {
-            shard: Progress(version, sent, tuple(map(int, ids.split(","))) if ids else ())
-            for shard, version, sent, ids in rows
-        }
+            return {shard: progress_of(*row) for shard, *row in db.execute(asked)}
 
     def waiting(self, shard: int) -> int:
         """Count the rows of a shard that are to be published."""
@@ -83,7 +80,7 @@ class SqlUpkeep:
             told = (
                 update(shards)
                 .where(shards.c.shard == shard, shards.c.version == known.version)
-                .values(version=new_version(), sent=sent, recorded="")
+                .values(version=new_number(), sent=sent, recorded="", batch=0)
             )
             if db.execute(told).rowcount != 1:
                 raise AbortableError(
