@@ -42,11 +42,15 @@ _TAKE = text(
     " VALUES (:shard, :namespace, 0, 0, '', 0) ON CONFLICT DO NOTHING"
 )
 _TAKEN = text("SELECT DISTINCT namespace FROM eos_outbox_shards")
-_PROGRESS = "SELECT version, sent, recorded, batch FROM eos_outbox_shards WHERE shard = :shard"
+_PROGRESS = "SELECT version, sent, recorded, batch{} FROM eos_outbox_shards WHERE shard = :shard"
 _LOCKED = {
-    "postgresql": text(_PROGRESS + " FOR UPDATE"),
+    # Whoever is stopped in here shall not hold the shard up: the server ends his transaction.
+    "postgresql": text(
+        _PROGRESS.format(", set_config('idle_in_transaction_session_timeout', '5s', true)")
+        + " FOR UPDATE"
+    ),
     # A transaction of ours holds the whole database from its beginning.
-    "sqlite": text(_PROGRESS),
+    "sqlite": text(_PROGRESS.format("")),
 }
 _KNOW = text(
     "UPDATE eos_outbox_shards SET version = :version, sent = :sent, recorded = :recorded,"
@@ -151,7 +155,7 @@ class SqlRows:
     def progress(self) -> Progress:
         """Read what the database knows."""
         with translated(), self._engine.connect() as db:
-            return _read(db.execute(text(_PROGRESS), {"shard": self._shard}))
+            return _read(db.execute(text(_PROGRESS.format("")), {"shard": self._shard}))
 
     def rows(self, ids: Sequence[int]) -> list[Row]:
         """Read rows, in the order of their ids."""
@@ -290,7 +294,7 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def _read(result: Any) -> Progress:
-    return progress_of(*result.one())
+    return progress_of(*result.one()[:4])
 
 
 def progress_of(version: int, sent: int, recorded: str, batch: int) -> Progress:
