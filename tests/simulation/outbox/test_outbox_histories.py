@@ -25,6 +25,11 @@ def test_no_history_loses_repeats_or_reorders_a_message(
         assert not (wrong := World(seed).run()), f"seed {seed}: {wrong}"
 
 
-@pytest.mark.parametrize("without", ["compare", "fencing", "position"])
+@pytest.mark.parametrize("without", ["compare", "fencing", "position", "unsent"])
 def test_each_protection_carries_weight(without: str) -> None:
-    assert any(World(seed, without).run() for seed in range(ENOUGH))
+    """That a relay stays stuck is no proof: messages must be wrong, or the two at odds."""
+    assert any(_harm(World(seed, without).run()) for seed in range(ENOUGH))
+
+
+def _harm(wrong: str) -> bool:
+    return wrong.startswith(("written", "refused"))

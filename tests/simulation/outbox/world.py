@@ -35,6 +35,7 @@ class Database:
     """Rows, and what is known of the shard. Every method is one transaction."""
 
     compares: bool = True
+    hasty: bool = False  # records a batch while the one before is unsent
     rows: dict[int, Row] = field(default_factory=dict)
     known: Progress = field(default_factory=lambda: Progress(0, 0))
     ids: int = 0
@@ -66,7 +67,7 @@ class MemoryRows:
     def record(
         self, known: Progress, limit: int, *, published: bool
     ) -> tuple[Progress, Sequence[Row]]:
-        if known.recorded and not published:
+        if known.recorded and not published and not self._db.hasty:
             return known, self.rows(known.recorded)
         gone = set(known.recorded)
         found = [each for each in sorted(self._db.rows) if each not in gone][:limit]
@@ -174,7 +175,7 @@ class World:
     def __init__(self, seed: int, without: str = "") -> None:
         self.chance = random.Random(seed)
         self.without = without
-        self.db = Database(compares=without != "compare")
+        self.db = Database(without != "compare", without == "unsent")
         self.kafka = Broker({TOPIC: 1, POSITIONS: 1})
         self.written: dict[str, list[str]] = {key: [] for key in KEYS}
         self.open: dict[str, list[Row]] = {}  # transactions of writers, by the key they hold
@@ -190,6 +191,7 @@ class World:
             self._end(key, commits=True)
         for relay in self.relays:
             relay.step(dies=True)
+        self._expire()  # of the dead; who has no one id for all would wait for them for ever
         for _ in range(50):  # a last one, that nobody disturbs, but calls may still fail
             if not self.db.rows and not self.db.known.recorded:
                 break
@@ -206,7 +208,9 @@ class World:
         chance = self.chance.random()
         if chance < 0.12:
             self._write()
-        elif chance < 0.16 and len(self.relays) < 3:
+        elif chance < 0.13:
+            self._expire()
+        elif chance < 0.17 and len(self.relays) < 3:
             self.relays.append(self._relay())
         elif self.relays:
             relay = self.chance.choice(self.relays)
@@ -219,6 +223,14 @@ class World:
             if relay.over:
                 self.relays.remove(relay)
                 self._note(relay)
+
+    def _expire(self) -> None:
+        """Let the broker end all that is open, as it does with what is open for too long."""
+        for number in range(self._named + 1):
+            self.kafka.expire(self._id(number))
+
+    def _id(self, number: int) -> str:
+        return f"relay-{number}" if self.without == "fencing" else "relay"
 
     def _note(self, relay: Acts) -> None:
         if relay.failure is not None and not isinstance(relay.failure, FencedError):
@@ -250,8 +262,7 @@ class World:
     def _tend(self, acts: Acts) -> None:
         """Do what `eos.outbox.tender` does, without waiting."""
         self._named += 1
-        name = f"relay-{self._named}" if self.without == "fencing" else "relay"
-        transactions = MemoryTransactions(self.kafka, name)
+        transactions = MemoryTransactions(self.kafka, self._id(self._named))
         calls = ("prepare", "begin", "produce", "send_offsets", "commit", "settle_unknown")
         reads = ("progress", "rows", "record", "narrow")
         line = (Blind if self.without == "position" else ShardLine)(
@@ -278,8 +289,6 @@ class World:
     def _position(self, acts: Acts) -> Callable[[], ShardPosition | None]:
         def read() -> ShardPosition | None:
             acts.pause()
-            if self.without == "stable":
-                return position_of(self.kafka.committed.get((POSITIONS, 0)))
             return position_of(self.kafka.frontiers([(POSITIONS, 0)])[POSITIONS, 0])
 
         return read
