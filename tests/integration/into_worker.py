@@ -66,9 +66,7 @@ class Steps:
         """Count statements, and what ends transactions."""
 
         def said(when: str) -> Callable[..., None]:
-            return lambda _connection, _cursor, statement, *_: self(
-                f"{when} {' '.join(statement.split()[:2])}"
-            )
+            return lambda _connection, _cursor, statement, *_: self(f"{when} {_named(statement)}")
 
         event.listen(engine, "before_cursor_execute", said("before"))
         event.listen(engine, "after_cursor_execute", said("after"))
@@ -83,6 +81,11 @@ class Steps:
             return answer
 
         return counted
+
+
+def _named(statement: str) -> str:
+    verb, *words = statement.split()[:3]
+    return f"{verb} {' '.join(words if words[0] in {'INTO', 'FROM'} else words[:1])}"
 
 
 class Calls:

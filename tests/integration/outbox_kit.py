@@ -6,7 +6,10 @@ stands there twice, what overtook something stands before it.
 
 import random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -14,9 +17,14 @@ from sqlalchemy import Engine, text
 import eos
 from eos.devstack.waiting import wait_until
 from tests.integration.cluster import SECONDS, Cluster
+from tests.integration.into_kit import url
 from tests.integration.processes import Worker
 
 KEYS = 9
+LARGE = 3000
+"""Bytes: more than a topic with `max_message_bytes="2000"` takes."""
+QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+"""A death is soon noticed."""
 
 
 @dataclass
@@ -28,18 +36,23 @@ class Shop:
         topic: The topic.
         engine: The database.
         seed: Of what is written; printed.
+        narrow: A topic that takes none of its messages, for they are too large; one in eight goes
+            there. Empty: none does.
         rolled_back: How many of the transactions are rolled back.
         written: The ids of committed messages, by key, in the order of the commits.
         undone: The ids of those that were rolled back.
+        doomed: The ids of committed messages that their topic will not take.
     """
 
     cluster: Cluster
     topic: str
     engine: Engine
     seed: int
+    narrow: str = ""
     rolled_back: float = 0.2
     written: dict[str, list[str]] = field(default_factory=dict)
     undone: set[str] = field(default_factory=set)
+    doomed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         print(f"seed {self.seed}")  # noqa: T201 pytest shows it for a test that failed
@@ -57,6 +70,8 @@ class Shop:
         """Add a message for each of these keys, in one transaction."""
         with self.engine.begin() as db:
             added = [(key, self.add(db, key)) for key in keys]
+            doomed = [self.add_large(db)] if self.narrow and not self.chance.randrange(8) else []
+        self.doomed += doomed
         for key, name in added:
             self.written.setdefault(key, []).append(name)
 
@@ -70,6 +85,12 @@ class Shop:
         """Add a message to a transaction."""
         self._count += 1
         return self.outbox.add(db, self.topic, f"of {key}", key=key, id=f"id-{self._count}")
+
+    def add_large(self, db: Any) -> str:
+        """Add a message that its topic will not take."""
+        self._count += 1
+        key = f"key-{self.chance.randrange(KEYS)}"
+        return self.outbox.add(db, self.narrow, "x" * LARGE, key=key, id=f"id-{self._count}")
 
     def waiting(self) -> int:
         """Tell how many rows wait, or are recorded and not marked yet."""
@@ -100,7 +121,7 @@ class Shop:
         return found
 
     def assert_exact(self) -> None:
-        """See that what committed was published once, and in order; and nothing else."""
+        """See that what committed was published once, and in order; or is dead, if it is to be."""
         found = self.found()
         counts = Counter(name for names in found.values() for name in names)
         written = {name for names in self.written.values() for name in names}
@@ -109,6 +130,9 @@ class Shop:
         strange = sorted(counts.keys() - written)
         assert (lost, twice, strange) == ([], {}, []), f"{lost=} {twice=} {strange=}"
         assert found == self.written  # the order of each key
+        with self.engine.connect() as db:
+            dead = db.execute(text("SELECT message_id FROM eos_outbox_dead")).scalars().all()
+        assert sorted(dead) == sorted(self.doomed)
 
 
 @dataclass
@@ -162,3 +186,24 @@ class RelayProcess(Worker):
         names = ("ShardOpened", "ShardStopped", "ShardClosed")
         notes = [note for name in names for note in self.notes(name)]
         return sorted(notes, key=lambda note: note["number"])
+
+
+@contextmanager
+def slots(
+    shop: Shop, brokers: str, namespace: str, folder: Path, count: int = 1, **kafka: Any
+) -> Iterator[list[RelayProcess]]:
+    """Give places for relays that take five rows at a time."""
+    settings = {
+        "group": f"{namespace}.relay",
+        "namespace": namespace,
+        "brokers": brokers,
+        "batch_records": 5,
+        "kafka": kafka or QUICK,
+    }
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                RelayProcess(settings, "", "", folder / f"relay-{n}", into=url(shop.engine))
+            )
+            for n in range(count)
+        ]

@@ -12,20 +12,24 @@ from eos.devstack.waiting import wait_until
 from tests.fault.rows import rows
 from tests.integration import outbox_broken as broken
 from tests.integration.cluster import SECONDS, Cluster
-from tests.integration.into_kit import url
-from tests.integration.outbox_kit import RelayProcess, Shop
+from tests.integration.outbox_kit import RelayProcess, Shop, slots
 
 FEW = [
     (2, "before transactions.commit"),
     (2, "after transactions.commit"),
     (3, "after transactions.send_offsets"),
-    (2, "after DELETE FROM"),
+    (2, "after DELETE FROM eos_outbox"),
     (3, "before UPDATE eos_outbox_shards"),
     (7, "after do_commit"),
     (40, ""),
 ]
+FEW_WITH_LARGE_ONES = [
+    (1, "after transactions.produce"),
+    (1, "before INSERT INTO eos_outbox_dead"),
+    (1, "after INSERT INTO eos_outbox_dead"),
+    (25, ""),
+]
 ALL = [(step, "") for step in range(1, 161, 2)]
-QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
 
 
 @pytest.fixture
@@ -37,14 +41,7 @@ def shop(cluster: Cluster, topic: Callable[..., str], engine: Engine) -> Shop:
 def relay(
     shop: Shop, bootstrap_servers: str, namespace: str, tmp_path: Path
 ) -> Iterator[RelayProcess]:
-    settings = {
-        "group": f"{namespace}.relay",
-        "namespace": namespace,
-        "brokers": bootstrap_servers,
-        "batch_records": 5,
-        "kafka": QUICK,
-    }
-    with RelayProcess(settings, "", "", tmp_path / "relay", into=url(shop.engine)) as made:
+    with slots(shop, bootstrap_servers, namespace, tmp_path) as [made]:
         yield made
 
 
@@ -70,6 +67,21 @@ def test_each_row_is_published_once_whatever_statement_or_call_a_relay_dies_at(
     shop.await_published()
     relay.drain()
     shop.assert_exact()
+    print(dict(sorted(Counter(n["where"] for n in relay.notes("fault")).items())))  # noqa: T201
+
+
+@pytest.mark.timeout(1800)
+def test_each_row_is_published_or_dead_whatever_a_relay_dies_at_while_it_looks_for_bad_ones(
+    shop: Shop, relay: RelayProcess, topic: Callable[..., str]
+) -> None:
+    shop.narrow = topic("narrow", max_message_bytes="2000")
+    for step, where in rows(FEW_WITH_LARGE_ONES, ALL):
+        dies(shop, relay, step, where)
+    relay.relay()
+    shop.await_published()
+    relay.drain()
+    shop.assert_exact()
+    assert shop.doomed
     print(dict(sorted(Counter(n["where"] for n in relay.notes("fault")).items())))  # noqa: T201
 
 

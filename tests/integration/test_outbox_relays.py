@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,9 @@ from sqlalchemy import Engine
 from eos.core.outbox import SHARDS
 from eos.devstack.waiting import wait_until
 from tests.integration.cluster import SECONDS, Cluster
-from tests.integration.into_kit import url
-from tests.integration.outbox_kit import RelayProcess, Shop
+from tests.integration.outbox_kit import RelayProcess, Shop, slots
 
 ALL_SHARDS = set(range(SHARDS))
-QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
 
 
 @pytest.fixture
@@ -28,20 +25,8 @@ def shop(cluster: Cluster, topic: Callable[..., str], engine: Engine) -> Shop:
 def relays(
     shop: Shop, bootstrap_servers: str, namespace: str, tmp_path: Path
 ) -> Iterator[list[RelayProcess]]:
-    settings = {
-        "group": f"{namespace}.relay",
-        "namespace": namespace,
-        "brokers": bootstrap_servers,
-        "batch_records": 5,
-        "kafka": QUICK,
-    }
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                RelayProcess(settings, "", "", tmp_path / f"relay-{n}", into=url(shop.engine))
-            )
-            for n in range(2)
-        ]
+    with slots(shop, bootstrap_servers, namespace, tmp_path, 2) as made:
+        yield made
 
 
 def share(shop: Shop, relays: list[RelayProcess]) -> None:

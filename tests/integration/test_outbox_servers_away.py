@@ -1,4 +1,4 @@
-"""A relay waits for a PostgreSQL that is away, and for a commit whose answer is lost."""
+"""A relay waits for a PostgreSQL, or for brokers, that are away."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,10 +8,8 @@ import pytest
 from eos.devstack import Server, Stack, running
 from tests.fault.rows import rows
 from tests.integration.cluster import Cluster
-from tests.integration.into_kit import fresh, url
-from tests.integration.outbox_kit import RelayProcess, Shop
-
-QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+from tests.integration.into_kit import fresh
+from tests.integration.outbox_kit import RelayProcess, Shop, slots
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +46,7 @@ def shop(
 def relay(
     shop: Shop, bootstrap_servers: str, namespace: str, tmp_path: Path
 ) -> Iterator[RelayProcess]:
-    settings = {
-        "group": f"{namespace}.relay",
-        "namespace": namespace,
-        "brokers": bootstrap_servers,
-        "batch_records": 5,
-        "kafka": QUICK,
-    }
-    with RelayProcess(settings, "", "", tmp_path / "relay", into=url(shop.engine)) as made:
+    with slots(shop, bootstrap_servers, namespace, tmp_path) as [made]:
         yield made
 
 
@@ -79,8 +70,13 @@ def test_a_postgres_that_goes_away_is_waited_for(
 @pytest.mark.parametrize(
     "where",
     rows(
-        ["after DELETE FROM"],
-        ["after DELETE FROM", "before do_commit", "after do_commit", "after transactions.commit"],
+        ["after DELETE FROM eos_outbox"],
+        [
+            "after DELETE FROM eos_outbox",
+            "before do_commit",
+            "after do_commit",
+            "after transactions.commit",
+        ],
     ),
 )
 def test_a_postgres_that_dies_at_a_step_of_the_relay_is_waited_for(

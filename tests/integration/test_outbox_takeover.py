@@ -1,7 +1,6 @@
 """A relay that is overtaken while it finds out how far a shard is."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,7 @@ from eos.core.settings import Settings
 from eos.devstack.waiting import wait_until
 from eos.outbox import ShardLine
 from tests.integration.cluster import SECONDS, Cluster
-from tests.integration.into_kit import url
-from tests.integration.outbox_kit import RelayProcess, Shop
-
-QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+from tests.integration.outbox_kit import RelayProcess, Shop, slots
 
 
 @pytest.fixture
@@ -29,20 +25,8 @@ def shop(cluster: Cluster, topic: Callable[..., str], engine: Engine) -> Shop:
 def relays(
     shop: Shop, bootstrap_servers: str, namespace: str, tmp_path: Path
 ) -> Iterator[list[RelayProcess]]:
-    settings = {
-        "group": f"{namespace}.relay",
-        "namespace": namespace,
-        "brokers": bootstrap_servers,
-        "batch_records": 5,
-        "kafka": QUICK,
-    }
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                RelayProcess(settings, "", "", tmp_path / f"relay-{n}", into=url(shop.engine))
-            )
-            for n in range(2)
-        ]
+    with slots(shop, bootstrap_servers, namespace, tmp_path, 2) as made:
+        yield made
 
 
 def test_a_relay_that_is_overtaken_between_its_two_reads_takes_that_for_no_loss(
