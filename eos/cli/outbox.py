@@ -7,9 +7,11 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from eos.cli.relay import KAFKA
 from eos.core.errors import AbortableError, ConfigError, EosError, RetriableError
 from eos.core.outbox import Progress
 from eos.core.settings import Settings
+from eos.doors.environment import client_settings
 from eos.operate.outbox import Resolution
 from eos.operate.outbox import status as look
 from eos.retry import Backoff
@@ -75,6 +77,7 @@ def resolve(
     namespace: Annotated[
         str, typer.Option(envvar="EOS_NAMESPACE", help="Under which the outbox is relayed.")
     ],
+    kafka: Annotated[str | None, KAFKA] = None,
     published: Annotated[
         bool, typer.Option("--published", help="The batch that is recorded stands in its topics.")
     ] = False,
@@ -105,7 +108,8 @@ def resolve(
         upkeep = build.upkeep(engine)
         upkeep.check()
         _check_namespace(upkeep.namespace(), namespace)
-        settings = Settings(group=namespace, namespace=namespace, brokers=brokers)
+        client = client_settings(kafka) if kafka else {}
+        settings = Settings(group=namespace, namespace=namespace, brokers=brokers, kafka=client)
         settings.check_servers()
         doing = build.resolve(build.relay_settings(settings), engine)
         resolved = _patiently(lambda: doing(said[0]))

@@ -12,6 +12,12 @@ from eos.core.errors import EosError
 from eos.workers.contract import one_line
 from eos.workers.pool import DRAIN_SECONDS
 
+KAFKA = typer.Option(
+    envvar="EOS_KAFKA",
+    metavar="FILE",
+    help="Settings of the client, such as how to log in: lines of librdkafka's name=value.",
+)
+
 
 def relay(
     db: Annotated[
@@ -30,6 +36,7 @@ def relay(
             help="Names the outbox in Kafka; the same for all of its relays, for ever.",
         ),
     ],
+    kafka: Annotated[str | None, KAFKA] = None,
     poll: Annotated[
         str, typer.Option(envvar="EOS_OUTBOX_POLL", help="Look for rows at least this often.")
     ] = "1s",
@@ -53,6 +60,7 @@ def relay(
         "EOS_NAMESPACE": namespace,
         "EOS_OUTBOX_POLL": poll,
         "EOS_OUTBOX_KEEP": keep,
+        **({"EOS_KAFKA": kafka} if kafka else {}),
     }
     try:
         code = processes.run(

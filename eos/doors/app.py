@@ -2,13 +2,14 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar
 
 from eos.core.errors import ConfigError, FatalError
 from eos.core.events import Emit
 from eos.core.settings import Settings, duration
+from eos.doors.environment import from_environment
 from eos.doors.outbox import Outbox
 from eos.doors.together import Stopping, together
 from eos.handle import Step
@@ -17,9 +18,6 @@ from eos.handle.steps import Decode, Encode
 F = TypeVar("F", bound=Callable[..., Any])
 _LEAST_POLL = 0.01
 _MOST_SECONDS = 3_600_000_000.0
-
-_WHOLE_NUMBERS = frozenset({"retries", "batch_records"})
-_NOT_FROM_ENVIRONMENT = frozenset({"kafka", "key", "group", "reconcile"})
 
 
 class _Relay(NamedTuple):
@@ -34,7 +32,8 @@ class App:
     """An application: one consumer group, and the steps that it takes.
 
     Settings that are not given are taken from the environment (`EOS_BROKERS`, `EOS_LEDGER`,
-    `EOS_SECRET`, …, each setting in capitals), else from the defaults.
+    `EOS_SECRET`, …, each setting in capitals; `EOS_KAFKA` names a file, a line for each setting
+    of librdkafka's: `sasl.password=…`), else from the defaults.
 
     Args:
         group: The consumer group.
@@ -252,22 +251,3 @@ def _no_exceptions(name: str, given: object) -> list[str]:
         isinstance(kind, type) and issubclass(kind, Exception) for kind in given
     )
     return [] if right else [f"{name}={given!r}: give a tuple of exception classes"]
-
-
-def from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Read the settings that the environment gives, `EOS_` and the name in capitals.
-
-    Returns:
-        The settings found, and the faults of those that cannot be read.
-    """
-    found: dict[str, Any] = {}
-    faults = []
-    for name in sorted({field.name for field in fields(Settings)} - _NOT_FROM_ENVIRONMENT):
-        variable = f"EOS_{name.upper()}"
-        if variable not in environment:
-            continue
-        try:
-            found[name] = (int if name in _WHOLE_NUMBERS else str)(environment[variable])
-        except ValueError:
-            faults.append(f"{variable}={environment[variable]!r}: write a whole number")
-    return found, faults

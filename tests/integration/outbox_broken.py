@@ -1,16 +1,18 @@
 """Broken relays, that the suites of the outbox must reject."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from eos.build import relays
 from eos.core.outbox import Progress, Row
 from eos.kafka.transactions import KafkaTransactions
-from eos.outbox import ShardLine
+from eos.outbox import ShardLine, relay
 from eos.stores.sql.outbox import SqlOutbox, SqlRows
 
-LOST_ANSWERS = "lost answers"
+LOST_ANSWERS, HANGS = "lost answers", "hangs"
 MARKS_FIRST, NO_POSITION = "marks first", "no position"
+HANG_SECONDS = 6.0
 
 
 class MarksFirst(SqlRows):
@@ -50,14 +52,32 @@ class Deaf(KafkaTransactions):
         return False
 
 
+class Hanging(KafkaTransactions):
+    """No relay is broken here: the client, which does not come back from its calls for a while."""
+
+    _calls = 0
+
+    def send_offsets(self, *given: Any) -> None:
+        self._calls += 1
+        if self._calls % 5 == 3:
+            time.sleep(HANG_SECONDS)
+        super().send_offsets(*given)
+
+
 def break_relay(how: str) -> None:
     """Break the relay that is about to be made."""
     broken: dict[str, Callable[[], Any]] = {
         MARKS_FIRST: lambda: _rows(MarksFirst),
         LOST_ANSWERS: lambda: setattr(relays, "KafkaTransactions", Deaf),
         NO_POSITION: lambda: setattr(relays, "ShardLine", NoPosition),
+        HANGS: _hang,
     }
     broken[how]()
+
+
+def _hang() -> None:
+    relays.KafkaTransactions = Hanging  # type: ignore[misc]
+    relay.OVERDUE_SECONDS = HANG_SECONDS / 4
 
 
 def _rows(kind: type[SqlRows]) -> None:

@@ -19,11 +19,13 @@ PATIENCE = 2 * SECONDS
 
 
 @contextmanager
-def relay_command(engine: Engine, brokers: str, namespace: str) -> Iterator[subprocess.Popen[str]]:
+def relay_command(
+    engine: Engine, brokers: str, namespace: str, *options: str
+) -> Iterator[subprocess.Popen[str]]:
     """Run it for as long as the block lasts."""
     given = {"EOS_OUTBOX": url_of(engine), "EOS_BROKERS": brokers, "EOS_NAMESPACE": namespace}
     with subprocess.Popen(
-        [sys.executable, "-m", "eos", "relay", "--metrics-port", "0", "--poll", "200ms"],
+        [sys.executable, "-m", "eos", "relay", "--metrics-port", "0", "--poll", "200ms", *options],
         env={**os.environ, **given},
         stderr=subprocess.PIPE,
         text=True,

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from sqlalchemy import Engine, text
 
 import eos
@@ -210,6 +212,39 @@ def test_the_relay_command_publishes_survives_its_child_and_stops_when_asked(
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0, "".join(told.lines)
     assert published(cluster, to) == [str(number) for number in range(20)]
+
+
+def test_the_client_has_its_settings_from_a_file(
+    engine: Engine, bootstrap_servers: str, namespace: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "client.properties"
+    file.write_text(f"# how it is called\nclient.id=of-{namespace}\n")
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    group = f"{namespace}.relay"
+
+    def members() -> set[str]:
+        found = admin.describe_consumer_groups([group])[group].result(PATIENCE)
+        return {member.client_id for member in found.members}
+
+    with relay_command(engine, bootstrap_servers, namespace, "--kafka", str(file)) as process:
+        Told(process).find(r"shard")
+        await_that(lambda: members() == {f"of-{namespace}"}, "the member of that name")
+
+
+def test_a_file_of_client_settings_that_is_not_there_is_named(
+    engine: Engine, bootstrap_servers: str, namespace: str, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "absent.properties")
+    with relay_command(engine, bootstrap_servers, namespace, "--kafka", file) as process:
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1
+    assert file in said
+    known = ("--brokers", bootstrap_servers, "--namespace", namespace, "--go-on")
+    upkeep = SqlUpkeep(engine)
+    with relaying(bootstrap_servers, namespace, engine):
+        await_that(lambda: bool(upkeep.shards()), "the relay to have a shard")
+    code, told = command("outbox", "resolve", url_of(engine), *known, "--kafka", file)
+    assert (code, file in told) == (1, True)
 
 
 def test_a_relay_without_its_settings_says_which(engine: Engine) -> None:

@@ -99,6 +99,25 @@ def test_a_commit_whose_answer_or_request_is_lost_is_found_out_about(
     assert causes == {"unknown_outcome"}
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_a_client_that_does_not_come_back_from_a_call_is_let_go_and_disturbs_nobody_later(
+    shop: Shop, relay: RelayProcess
+) -> None:
+    relay.broken = broken.HANGS
+    relay.relay()
+
+    def several() -> bool:
+        shop.write(2)
+        return len(relay.notes("ShardStopped")) >= 6
+
+    assert wait_until(several, seconds=SECONDS, every=0.2), relay.told()
+    shop.await_published()
+    relay.drain()
+    shop.assert_exact()
+    assert {"server_away"} <= {note["cause"] for note in relay.notes("ShardStopped")}
+    assert any("does not come back" in note["detail"] for note in relay.notes("ShardStopped"))
+
+
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize(
     ("how", "where", "found"),

@@ -11,7 +11,7 @@ from eos.core.errors import ConfigError
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("EOS_BROKERS", "EOS_LEDGER", "EOS_RETRIES", "EOS_INSTANCE"):
+    for name in ("EOS_BROKERS", "EOS_LEDGER", "EOS_RETRIES", "EOS_INSTANCE", "EOS_KAFKA"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -5,10 +5,12 @@ import json
 
 from eos.core.record import Headers
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def dump(headers: Headers) -> str:
     """Write headers as JSON: `[name, text]`, or `[name, null, base64]` where it is no UTF-8."""
-    return json.dumps([_pair(name, value) for name, value in headers], ensure_ascii=False)
+    return _ENCODE([_pair(name, value) for name, value in headers])
 
 
 def load(text: str) -> Headers:
