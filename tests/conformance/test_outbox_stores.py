@@ -172,6 +172,19 @@ def test_scheduled_rows_come_when_it_is_time_and_in_the_order_of_their_times(
     assert found == ["soon"]
 
 
+def test_the_backlog_tells_how_long_the_oldest_row_has_waited(engine: Engine) -> None:
+    assert SqlOutbox(engine).backlog() == (0, 0.0, 0, 0)
+    add(engine, "old", "new")
+    with engine.begin() as db:
+        db.execute(
+            text("UPDATE eos_outbox SET added_ms = added_ms - 60000 WHERE value = :value"),
+            {"value": b"old"},
+        )
+    found = SqlOutbox(engine).backlog()
+    assert found.rows == 2
+    assert 60 <= found.oldest < 120
+
+
 def test_published_rows_are_kept_for_a_while(engine: Engine) -> None:
     rows = SqlOutbox(engine, keep=3600).shard(SHARD)
     add(engine, *"12")

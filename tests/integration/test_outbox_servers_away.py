@@ -1,15 +1,20 @@
 """A relay waits for a PostgreSQL, or for brokers, that are away."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from eos.core.outbox import SHARDS
 from eos.devstack import Server, Stack, running
 from tests.fault.rows import rows
 from tests.integration.cluster import Cluster
 from tests.integration.into_kit import fresh
 from tests.integration.outbox_kit import RelayProcess, Shop, slots
+
+FROZEN_SECONDS = 8.0
+"""More than the session of a member, and than a transaction may be idle."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,19 @@ def relay(
         yield made
 
 
+def test_a_postgres_that_is_away_at_the_start_is_waited_for(
+    shop: Shop, relay: RelayProcess, postgres: Server
+) -> None:
+    shop.write(20)
+    postgres.stop()
+    relay.relay()
+    relay.await_note("Waiting")
+    postgres.start()
+    shop.await_published()
+    relay.drain()
+    shop.assert_exact()
+
+
 @pytest.mark.parametrize("how", rows(["kill"], ["kill", "stop"]))
 def test_a_postgres_that_goes_away_is_waited_for(
     shop: Shop, relay: RelayProcess, postgres: Server, how: str
@@ -62,6 +80,40 @@ def test_a_postgres_that_goes_away_is_waited_for(
     relay.await_note("ShardStopped")
     postgres.start()
     shop.write(20)
+    shop.await_published()
+    relay.drain()
+    shop.assert_exact()
+
+
+def test_a_postgres_that_freezes_costs_no_relay_its_shards(
+    shop: Shop, relay: RelayProcess, postgres: Server
+) -> None:
+    relay.relay()
+    shop.write(20)
+    shop.await_published()
+    shop.write(60)
+    postgres.pause()
+    time.sleep(FROZEN_SECONDS)  # so long it is frozen
+    assert len(relay.shards()) == SHARDS
+    postgres.resume()
+    shop.write(20)
+    shop.await_published()
+    assert not relay.notes("ShardClosed")
+    relay.drain()
+    shop.assert_exact()
+
+
+def test_a_relay_ends_when_it_is_told_to_while_postgres_is_frozen(
+    shop: Shop, relay: RelayProcess, postgres: Server
+) -> None:
+    relay.relay()
+    shop.write(20)
+    shop.await_published()
+    shop.write(60)
+    postgres.pause()
+    relay.drain()
+    postgres.resume()
+    relay.relay()
     shop.await_published()
     relay.drain()
     shop.assert_exact()
