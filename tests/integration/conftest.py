@@ -8,6 +8,7 @@ from sqlalchemy import Engine, text
 
 from eos.core.settings import Settings
 from eos.db import create, engine_of
+from eos.devstack import Server, Stack, running
 from tests.integration.cluster import Cluster
 from tests.integration.inbox_kit import Log
 from tests.integration.processes import quick
@@ -54,3 +55,37 @@ def log(cluster: Cluster, topic: Callable[..., str], namespace: str) -> Iterator
     made.send("0", "1", "2", "3")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def own_stack() -> Iterator[Stack]:
+    """Brokers that nobody else needs."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("EOS_BOOTSTRAP_SERVERS", raising=False)
+        with running(redis=False) as opened:
+            yield opened
+
+
+@pytest.fixture
+def broker(own_stack: Stack) -> Iterator[Server]:
+    """The broker; it is there again afterwards."""
+    yield own_stack.brokers[0]
+    own_stack.brokers[0].resume()
+    own_stack.brokers[0].start()
+
+
+@pytest.fixture(scope="module")
+def own_database() -> Iterator[Stack]:
+    """A PostgreSQL that nobody else needs."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("EOS_POSTGRES_URL", raising=False)
+        with running(brokers=0, redis=False, postgres=True) as opened:
+            yield opened
+
+
+@pytest.fixture
+def postgres(own_database: Stack) -> Iterator[Server]:
+    """The server; it is there again afterwards."""
+    yield own_database.postgres
+    own_database.postgres.resume()
+    own_database.postgres.start()

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, text
 from eos.core.errors import FatalError
 from eos.core.events import Aborted, Waiting
 from eos.core.settings import Settings
-from eos.devstack import Server, Stack, running
+from eos.devstack import Server, Stack
 from eos.devstack.waiting import wait_until
 from eos.handle import Step
 from tests.fault.rows import rows
@@ -27,23 +27,6 @@ from tests.integration.lines import Running
 from tests.integration.processes import quick
 
 transfer = Tellers(stumbles=False, pause=0).transfer
-
-
-@pytest.fixture(scope="module")
-def own_database() -> Iterator[Stack]:
-    """A PostgreSQL that nobody else needs."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("EOS_POSTGRES_URL", raising=False)
-        with running(brokers=0, redis=False, postgres=True) as opened:
-            yield opened
-
-
-@pytest.fixture
-def postgres(own_database: Stack) -> Iterator[Server]:
-    """The server; it is there again afterwards."""
-    yield own_database.postgres
-    own_database.postgres.resume()
-    own_database.postgres.start()
 
 
 @pytest.fixture

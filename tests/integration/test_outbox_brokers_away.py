@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from eos.devstack import Server, Stack, running
+from eos.devstack import Server, Stack
 from tests.fault.rows import rows
 from tests.integration.cluster import Cluster
 from tests.integration.outbox_kit import RelayProcess, Shop, slots
@@ -28,23 +28,6 @@ ALL = [
 @pytest.fixture
 def database_kind() -> str:
     return "sqlite"
-
-
-@pytest.fixture(scope="module")
-def own_stack() -> Iterator[Stack]:
-    """A broker that nobody else needs."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("EOS_BOOTSTRAP_SERVERS", raising=False)
-        with running(redis=False) as opened:
-            yield opened
-
-
-@pytest.fixture
-def broker(own_stack: Stack) -> Iterator[Server]:
-    """The broker; it is there again afterwards."""
-    yield own_stack.brokers[0]
-    own_stack.brokers[0].resume()
-    own_stack.brokers[0].start()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eos.core.outbox import SHARDS
-from eos.devstack import Server, Stack, running
+from eos.devstack import Server, Stack
 from tests.fault.rows import rows
 from tests.integration.cluster import Cluster
 from tests.integration.into_kit import fresh
@@ -15,23 +15,6 @@ from tests.integration.outbox_kit import RelayProcess, Shop, slots
 
 FROZEN_SECONDS = 8.0
 """More than the session of a member, and than a transaction may be idle."""
-
-
-@pytest.fixture(scope="module")
-def own_database() -> Iterator[Stack]:
-    """A PostgreSQL that nobody else needs."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("EOS_POSTGRES_URL", raising=False)
-        with running(brokers=0, redis=False, postgres=True) as opened:
-            yield opened
-
-
-@pytest.fixture
-def postgres(own_database: Stack) -> Iterator[Server]:
-    """The server; it is there again afterwards."""
-    yield own_database.postgres
-    own_database.postgres.resume()
-    own_database.postgres.start()
 
 
 @pytest.fixture

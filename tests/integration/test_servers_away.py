@@ -1,6 +1,6 @@
 """Servers that are away are waited for: nothing is lost, nothing comes twice, and it goes on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +10,7 @@ from eos.core.errors import FencedError, RetriableError
 from eos.core.events import Aborted, Assigned, Waiting
 from eos.core.ports import Ports
 from eos.core.settings import Settings
-from eos.devstack import Server, Stack, running
+from eos.devstack import Server, Stack
 from eos.kafka import config
 from eos.kafka.topics import KafkaTopics
 from eos.testing.faults import Fault, faulty
@@ -93,23 +93,6 @@ def test_a_ledger_that_goes_away_is_waited_for_and_the_group_stays_calm(
 
 
 # --- Kafka ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def own_stack() -> Iterator[Stack]:
-    """Brokers that nobody else needs."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("EOS_BOOTSTRAP_SERVERS", raising=False)
-        with running(redis=False) as opened:
-            yield opened
-
-
-@pytest.fixture
-def broker(own_stack: Stack) -> Iterator[Server]:
-    """The broker; it is there again afterwards."""
-    yield own_stack.brokers[0]
-    own_stack.brokers[0].resume()
-    own_stack.brokers[0].start()
 
 
 @pytest.fixture
