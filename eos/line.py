@@ -86,5 +86,5 @@ class Line:
         calm = isinstance(error, AbortableError) and self._failures == 1
         hold = 0.0 if calm else self._backoff.seconds(self._failures)
         if isinstance(error, RetriableError):
-            self._emit(Waiting(error.on, hold))
+            self._emit(Waiting(error.on, hold, str(error)))
         self.consume.rewind(reopen=True, hold=hold)

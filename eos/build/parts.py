@@ -34,6 +34,7 @@ class Parts:
     opening: Opening
     consume: Consume
     identify: Identify
+    recover: Recover
     claim: Claim
     plain: Plain
 
@@ -77,7 +78,7 @@ def parts_of(
         opening=opening,
         sources=sources,
         targets=targets,
-        own_topics=[settings.dead_letters],
+        own_topics=[settings.dead_letters, settings.audit],
         batch_records=settings.batch_records,
         batch_wait=duration(settings.batch_wait),
         emit=emit,
@@ -91,6 +92,7 @@ def parts_of(
         identify=identify,
         plain=plain,
         inboxes=inboxes,
+        audit=settings.audit,
         window=settings.window_seconds,
         stay=consume.stay,
         emit=emit,
@@ -108,7 +110,7 @@ def parts_of(
     settling = Plain(
         ledger=ports.ledger, consume=consume, interval=interval, emit=emit, clock=clock
     )
-    return Parts(opening, consume, identify, claim, settling)
+    return Parts(opening, consume, identify, recover, claim, settling)
 
 
 def settle_of(
@@ -120,15 +122,18 @@ def settle_of(
     beside: Callable[[], Executor] = Beside,
 ) -> Settle:
     """Make the step that settles outputs and offsets together."""
-    return Settle(
+    settle = Settle(
         transactions=ports.transactions,
         plain=parts.plain,
         inboxes=Inboxes(claim=parts.claim, plain=parts.plain, publish=ports.publish),
         consume=parts.consume,
         claim=parts.claim,
+        audit=settings.audit,
         beside=beside,
         interval=duration(settings.commit_interval),
         limit=settings.batch_records * TRANSACTION_BATCHES,
         emit=emit,
         clock=clock,
     )
+    parts.recover.ending = settle.end
+    return settle

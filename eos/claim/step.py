@@ -193,7 +193,7 @@ class Claim:
             if slice_.judged is not None:
                 read = slice_.records
                 self._select(slice_, slice_.judged)
-                if slice_.lane.inbox:
+                if not slice_.lane.plain:
                     slice_.suppressed = _suppressed(slice_, read, slice_.judged, claims)
 
     def _select(self, slice_: Slice, judged: list[Judged]) -> None:

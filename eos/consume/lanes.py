@@ -96,7 +96,7 @@ class Slice:
         judged: What the claim found of each that was read; None if all of them are FRESH.
         seal: The seal under which it was claimed.
         rejected: Records that go to the dead letter topic, with the reason; the claim fills it.
-        suppressed: What the audit is to hold of it, where a database keeps one.
+        suppressed: What the audit is to hold of it; nothing in the plain tier.
         attempts: How many tries of the record at `end` have failed, where the handler cut the
             slice short.
     """

@@ -264,8 +264,8 @@ class Consume:
             return False
         try:
             frontiers = self._opening.frontiers(closed)
-        except RetriableError:
-            self._emit(Waiting("frontier", _OPEN_POLL))
+        except RetriableError as error:
+            self._emit(Waiting("frontier", _OPEN_POLL, str(error)))
             return True
         opened = [lane.partition for lane in self._opening(frontiers, assigned) if self._flow(lane)]
         self._emit(Assigned(tuple(sorted(opened))))

@@ -144,10 +144,11 @@ class GivenAway:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A server is away: the partitions are paused."""
+    """A server is away, or something is in the way: the partitions are paused."""
 
     on: str
     seconds: float
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

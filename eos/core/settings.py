@@ -209,6 +209,11 @@ class Settings:
         """The name of the dead letter topic."""
         return f"{self.namespace}.dead-letters"
 
+    @property
+    def audit(self) -> str:
+        """The name of the topic that the audit of suppressed records is in."""
+        return f"{self.namespace}.suppressed"
+
     def transactional_id(self, slot: int) -> str:
         """Give the transactional id of a worker: the same after each restart."""
         return f"{self.namespace}.{self.instance}.{slot}"

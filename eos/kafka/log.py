@@ -66,7 +66,9 @@ class KafkaLog:
                 times.append(first[0].timestamp()[1] // 1000)
         return min(times)
 
-    def read(self, topic: str, partition: int, offsets: range) -> Iterator[Sequence[Message]]:
+    def read(
+        self, topic: str, partition: int, offsets: range, *, to_end: bool = False
+    ) -> Iterator[Sequence[Message]]:
         """Read a stretch, in batches.
 
         It ends with a record at or past the end of the stretch, or with the log itself: offsets
@@ -78,21 +80,22 @@ class KafkaLog:
         # Asked of the broker: a new leader does not answer before it knows where the log ends
         # (KIP-207). What a fetch calls the end may lag behind that.
         low, high = self._ends(TopicPartition(topic, partition))
-        stop = min(offsets.stop, high)
+        stop = offsets.stop if to_end else min(offsets.stop, high)
         self._consumer.assign([TopicPartition(topic, partition, max(low, offsets.start))])
         try:
             deadline = time.monotonic() + _TIMEOUT
-            ended = False
+            ended, reached = False, -1
             while not ended:
                 if time.monotonic() > deadline:
-                    raise RetriableError(f"{topic}[{partition}] gives no records")
+                    raise RetriableError(_stuck(topic, partition, reached, stop))
                 with translating("read the log"):
                     messages = self._consumer.consume(_BATCH, 0.1)
                 batch = []
                 for message in messages:
                     if (error := message.error()) is not None:
                         if error.code() == KafkaError._PARTITION_EOF:
-                            ended |= (message.offset() or 0) >= stop
+                            reached = message.offset() or 0
+                            ended |= reached >= stop
                         elif not error.retriable():
                             raise translated(error, f"read {topic}[{partition}]")
                     else:
@@ -113,3 +116,12 @@ class KafkaLog:
         with translating(f"read the ends of {partition.topic}[{partition.partition}]"):
             ends: tuple[int, int] = self._consumer.get_watermark_offsets(partition, _TIMEOUT)
         return ends
+
+
+def _stuck(topic: str, partition: int, reached: int, stop: int) -> str:
+    if reached < 0:
+        return f"{topic}[{partition}] gives no records"
+    return (
+        f"{topic}[{partition}] can be read to {reached} and goes to {stop}: a transaction is open "
+        "there. If it does not end by itself, kafka-transactions.sh find-hanging names it"
+    )

@@ -39,6 +39,8 @@ _CONSUME = logging.getLogger("eos.consume")
 _HANDLE = logging.getLogger("eos.handle")
 _LEDGER = logging.getLogger("eos.ledger")
 _LINE = logging.getLogger("eos.line")
+AGAIN_SECONDS = 60.0
+"""What is waited for is told again so often."""
 _OUTBOX = logging.getLogger("eos.outbox")
 _SETTLE = logging.getLogger("eos.settle")
 
@@ -58,6 +60,7 @@ class Logs:
         self._group = group
         self._clock = clock
         self._waiting: dict[str, float] = {}
+        self._say_next: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
         """Log an event."""
@@ -75,8 +78,8 @@ class Logs:
                 self._say_counts(_SETTLE, "settled", event.tallies)
             case Aborted():
                 self._aborted(event)
-            case Waiting(on=on):
-                self._away(on)
+            case Waiting(on=on, detail=detail):
+                self._away(on, detail)
             case _:
                 self._beside(event)
 
@@ -142,16 +145,21 @@ class Logs:
             fields["detail"] = event.detail
         self._say(_SETTLE, level, "aborted", **fields)
 
-    def _away(self, on: str) -> None:
-        """Say that a server is away: when it begins, not each time it is told."""
-        if on not in self._waiting:
-            self._waiting[on] = self._clock()
-            self._say(_LINE, logging.WARNING, "waiting", on=on)
+    def _away(self, on: str, detail: str) -> None:
+        """Say that a server is away: when it begins, and now and then, not each time it is told."""
+        now = self._clock()
+        since = self._waiting.setdefault(on, now)
+        if now >= self._say_next.get(on, since):
+            self._say_next[on] = now + AGAIN_SECONDS
+            told = {"detail": detail} if detail else {}
+            lasts = {"seconds": now - since} if now > since else {}
+            self._say(_LINE, logging.WARNING, "waiting", on=on, **told, **lasts)
 
     def _back(self) -> None:
         for on, since in self._waiting.items():
             self._say(_LINE, logging.INFO, "back", on=on, seconds=self._clock() - since)
         self._waiting.clear()
+        self._say_next.clear()
 
     def _say_counts(self, logger: logging.Logger, what: str, tallies: Sequence[Tally]) -> None:
         if logger.isEnabledFor(logging.DEBUG):  # or each batch would be counted for nothing

@@ -3,12 +3,12 @@
 Owners come back by the order of offsets within a partition. Copies of a key on one partition are
 exact, because the first of them settles first. Of copies across partitions, some may have been
 suppressed in favour of a record that is still in flight: the audit names them, and they are passed
-over. Only the inbox tier keeps one yet; `docs/guarantees.md` says what that means for the others.
+over. In the plain tier, which has no transaction to write one in, such owners are hearsay.
 """
 
 import time
 import uuid
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
 from eos.claim.keys import Identify
 from eos.consume.lanes import record_of
@@ -18,6 +18,7 @@ from eos.core.frontier import Frontier
 from eos.core.ports import Assertion, Inbox, Ledger, Log, Recovery, Topics
 from eos.core.record import Message, Shard
 from eos.core.rules import reread
+from eos.operate.audit import audited
 
 LOCK_SECONDS = 15.0
 
@@ -33,6 +34,7 @@ class Recover:
         identify: Reads and digests idempotency keys.
         plain: The topics whose effects lie outside of Kafka.
         inboxes: The databases of those topics whose frontiers are rows.
+        audit: The topic in which it is written what was suppressed, where it is no database.
         window: How far back to read, seconds of log time.
         stay: Keeps this worker in its group meanwhile.
         emit: Told of what was done.
@@ -48,6 +50,7 @@ class Recover:
         identify: Identify,
         plain: Container[str],
         inboxes: Mapping[str, Inbox],
+        audit: str,
         window: int,
         stay: Callable[[], None],
         emit: Emit,
@@ -59,9 +62,11 @@ class Recover:
         self._identify = identify
         self._plain = plain
         self._inboxes = inboxes
+        self._audit = audit
         self._window = window
         self._stay = stay
         self._emit = emit
+        self.ending: Callable[[], None] = lambda: None
         # One for all its tries: a worker whose recovery failed goes on under its own lock.
         self._token = uuid.uuid4().hex
 
@@ -80,6 +85,8 @@ class Recover:
         Raises:
             RetriableError: Another worker recovers it, or a server is away.
         """
+        # Our own transaction may be open in the audit, and we would wait for it in vain.
+        self.ending()
         began = time.monotonic()
         topic_id, _ = self._topics.describe(topic)
         shard = self._shard(topic_id)
@@ -107,23 +114,35 @@ class Recover:
             rows = inbox.frontiers(shard, committed)
             frontiers |= {partition: row.offset for partition, row in rows.items()}
         begun = {} if recovery.sealed else self._begun(topic, committed)
-        starts = log.window_starts(topic, log.log_time(topic, frontiers) - self._window)
-        records = 0
+        since = log.log_time(topic, frontiers) - self._window
+        starts = log.window_starts(topic, since)
+        ranges = {}
         for partition, frontier in frontiers.items():
             end = max(frontier, begun.get(partition, 0))
             low = max(recovery.claimed.get(partition, 0), begins.get(partition, 0))
-            offsets = reread(low, end, starts[partition])
-            # Read after the frontiers: what is settled up to there stands in it.
-            audited = inbox.suppressed(shard, partition, offsets) if inbox and offsets else ()
+            ranges[partition] = reread(low, end, starts[partition])
+        suppressed = self._suppressed(topic, shard, log, ranges, since)
+        records = 0
+        for partition, offsets in ranges.items():
             for messages in log.read(topic, partition, offsets):
                 records += len(messages)
-                assertion = self._assertion(partition, messages, shard, audited)
+                assertion = self._assertion(partition, messages, shard, suppressed[partition])
                 self._reassert(shard, recovery, assertion)
                 self._stay()
         untouched = {p: at for p, at in begins.items() if p not in frontiers}
         if not self._ledger.open(shard, recovery, frontiers | untouched, begun):
             raise RetriableError(f"the recovery of {topic} was overtaken", "recovery")
         return records
+
+    def _suppressed(
+        self, topic: str, shard: Shard, log: Log, ranges: Mapping[int, range], since: int
+    ) -> Mapping[int, Collection[int]]:
+        """Give which of the positions the audit has. Read after the frontiers: see `audited`."""
+        if inbox := self._inboxes.get(topic):
+            return {p: inbox.suppressed(shard, p, r) if r else () for p, r in ranges.items()}
+        if topic in self._plain:
+            return dict.fromkeys(ranges, ())  # there owners are hearsay, and nothing is suppressed
+        return audited(log, self._topics, self._audit, shard, ranges, since)
 
     def _begun(self, topic: str, committed: Mapping[int, Frontier | None]) -> dict[int, int]:
         """Give how far records may have been handled that are not settled: plain tier.

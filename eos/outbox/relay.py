@@ -100,7 +100,7 @@ class Relay:
             except RetriableError as error:
                 failures += 1
                 seconds = self._backoff.seconds(failures)
-                self._emit(Waiting(error.on, seconds))
+                self._emit(Waiting(error.on, seconds, str(error)))
                 time.sleep(seconds)
                 continue
             if partitions < SHARDS:
@@ -120,7 +120,7 @@ class Relay:
             if ours:
                 self._membership = self._reader.group_metadata()
         except RetriableError as error:
-            self._emit(Waiting(error.on, _POLL_SECONDS))
+            self._emit(Waiting(error.on, _POLL_SECONDS, str(error)))
             return
         except AbortableError:  # not a member any more: the next poll tells what is ours then
             return

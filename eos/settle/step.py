@@ -24,7 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from eos.claim.step import Claim, Seals
-from eos.consume import Consume
+from eos.consume import Consume, Slice
+from eos.core.audit import write
 from eos.core.errors import AbortableError, HungError, RetriableError
 from eos.core.events import Aborted, Committed, Committing, Emit
 from eos.core.frontier import Frontier
@@ -87,6 +88,7 @@ class Settle:
         inboxes: Settles what has its effect in a database.
         consume: Whose frontiers are moved on.
         claim: Sees that the seals of the claims still hold.
+        audit: The topic in which it is written what was suppressed.
         beside: Makes what transactions are committed in.
         interval: At most this many seconds are handled before they are settled.
         limit: At most this many records.
@@ -106,6 +108,7 @@ class Settle:
         inboxes: Inboxes,
         consume: Consume,
         claim: Claim,
+        audit: str,
         beside: Callable[[], Executor],
         interval: float,
         limit: int,
@@ -120,6 +123,7 @@ class Settle:
         self._inboxes = inboxes
         self._consume = consume
         self._claim = claim
+        self._audit = audit
         self._beside, self._executor = beside, beside()
         self._deciding = threading.Lock()  # whether a batch ends, or is given up
         self._interval = interval
@@ -171,6 +175,10 @@ class Settle:
             self._begin()
             self._collect()
         self._plain.commit(wait=True)
+
+    def end(self) -> None:
+        """Wait for the transaction under way, if there is one. Raises as a call does."""
+        self._collect()
 
     def give_back(self, partitions: Collection[Partition]) -> None:
         """Settle what was handled before partitions are given back, if that can be done soon.
@@ -277,8 +285,17 @@ class Settle:
         for handled in batch.handled:
             for output in handled.outputs:
                 self._transactions.produce(*output)
+            self._note(handled.slice)
         # What was done so far only filled a queue. What follows waits for servers.
         self._committing = (batch, self._executor.submit(self._commit, batch))
+
+    def _note(self, slice_: Slice) -> None:
+        """Have it written down, in the same transaction, what was suppressed: for recovery."""
+        if slice_.lane.inbox:
+            return  # its database has it
+        for each in slice_.suppressed:
+            entry = write(slice_.lane.shard, slice_.lane.partition[0], each)
+            self._transactions.produce(self._audit, entry, each.digest, [])
 
     def _commit(self, batch: Batch) -> bool:
         """End the transaction."""

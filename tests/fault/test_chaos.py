@@ -24,8 +24,7 @@ def brokers() -> Iterator[Stack]:
 def test_nothing_is_lost_repeated_torn_or_out_of_order(
     brokers: Stack, tmp_path: Path, *, loses_ledger: bool
 ) -> None:
-    # Copies on another partition need the audit when the ledger is lost, which is not kept yet.
-    plan = Plan(seconds=SECONDS, across=not loses_ledger, loses_ledger=loses_ledger)
+    plan = Plan(seconds=SECONDS, loses_ledger=loses_ledger)
     evidence = Chaos(plan, brokers, tmp_path).run()
     check(evidence)
     assert evidence.suppressed

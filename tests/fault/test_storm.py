@@ -150,10 +150,7 @@ def test_nothing_is_lost_repeated_or_out_of_order_in_a_storm(
 ) -> None:
     settings = quick(stack.proxied_servers, stack.redis_url, namespace, kafka=PROTOCOLS[protocol])
     source, to = topic("orders", partitions=PARTITIONS), topic("receipts")
-    # Copies on another partition need the audit when the ledger is lost, which is not kept yet.
-    inputs = with_copies(
-        SEED, int(SECONDS * SENT_PER_SECOND), partitions=PARTITIONS, across=not lose_ledger
-    )
+    inputs = with_copies(SEED, int(SECONDS * SENT_PER_SECOND), partitions=PARTITIONS)
     with ExitStack() as running:
         workers = [
             running.enter_context(

@@ -1,7 +1,4 @@
-"""The ledger may lose anything at any moment; the log may not.
-
-Copies of a key stand on one partition: across partitions the audit is needed, not kept yet.
-"""
+"""The ledger may lose anything at any moment; the log may not."""
 
 import threading
 from collections.abc import Callable
@@ -63,7 +60,7 @@ def test_a_point_any_point_loses_and_repeats_nothing(
     when: Any,
     call: int,
 ) -> None:
-    inputs = with_copies(call, DISTINCT, across=False)
+    inputs = with_copies(call, DISTINCT)
     cluster.send(source, inputs)
 
     def wrap(ports: Ports) -> None:
@@ -87,7 +84,7 @@ def test_a_flush_before_every_fifth_claim_loses_and_repeats_nothing(
     cluster: Cluster,
     read_committed: Callable[[str], list[Message]],
 ) -> None:
-    inputs = with_copies(5, 2 * DISTINCT, across=False)
+    inputs = with_copies(5, 2 * DISTINCT)
     cluster.send(source, inputs)
 
     def wrap(ports: Ports) -> None:
@@ -119,7 +116,7 @@ def test_a_ledger_server_that_comes_back_with_its_data_is_trusted_after_a_look_a
     point: tuple[str, Any, int],
 ) -> None:
     method, when, call = point
-    inputs = with_copies(call, DISTINCT, across=False)
+    inputs = with_copies(call, DISTINCT)
     cluster.send(source, inputs)
 
     def come_back() -> None:
@@ -147,7 +144,7 @@ def test_a_worker_that_was_killed_while_it_recovered_is_no_obstacle_for_ever(
     cluster: Cluster,
     read_committed: Callable[[str], list[Message]],
 ) -> None:
-    inputs = with_copies(7, DISTINCT, across=False)
+    inputs = with_copies(7, DISTINCT)
     cluster.send(source, inputs)
     shards: list[Shard] = []
 
@@ -199,6 +196,7 @@ class Story:
         cluster: The cluster.
         hold_at: Where A is held up: in the `handler`, or before the `commit`.
         wrap: Breaks the ports of both workers, if they are to be broken.
+        goes_on: What A waits for before it goes on, as B tells it.
     """
 
     def __init__(
@@ -210,11 +208,12 @@ class Story:
         *,
         hold_at: str,
         wrap: Callable[[Ports], None] = unchanged,
+        goes_on: Callable[[Running], object] = lambda b: b.saw(Committed),
     ) -> None:
         # Both are members before anything happens, and stay so: no rebalance interferes.
         calm = {**settings.kafka, "session.timeout.ms": 30_000}
         self.settings, self.source, self.cluster = replace(settings, kafka=calm), source, cluster
-        self.hold_at = hold_at
+        self.hold_at, self.goes_on = hold_at, goes_on
         self.armed, self.held, self.release = (threading.Event() for _ in range(3))
 
         def wrap_a(ports: Ports) -> None:
@@ -235,8 +234,8 @@ class Story:
             self.held.set()
             assert self.release.wait(60)
 
-    def tell(self, goes_on: Callable[[Running], object], what: str) -> None:
-        """Tell the story; A goes on when B has come so far."""
+    def tell(self) -> None:
+        """Tell the story."""
         with ExitStack() as running:
             running.enter_context(self.a).until_assigned(2)
             running.enter_context(self.b).until_assigned(1)
@@ -244,16 +243,23 @@ class Story:
             self.cluster.send(self.source, [Input("warm-0", 0), Input("warm-1", 1)])
             for line in (self.a, self.b):
                 line.until(lambda line: line.saw(Committed), "the first commit")
-            calm = len(self.b.events)
-
             self.armed.set()
-            self.cluster.send(self.source, [Input("key", 1 - of_b)])  # 1
-            assert self.held.wait(SECONDS)
-            flush(self.settings.ledger)()  # 2
-            self.cluster.send(self.source, [Input("key", of_b)])  # 3
-            self.b.until(lambda b: goes_on(replace(b, events=b.events[calm:])), what)
+            self.play(of_b)
             self.release.set()  # 4
             self.cluster.await_settled(self.settings.group, self.source)
+
+    def play(self, of_b: int) -> None:
+        """Bring about what is between the warm-up and A's going on; B has this partition."""
+        self.cluster.send(self.source, [Input("key", 1 - of_b)])  # 1
+        assert self.held.wait(SECONDS)
+        flush(self.settings.ledger)()  # 2
+        self.send_to_b("key", of_b)  # 3
+
+    def send_to_b(self, key: str, partition: int) -> None:
+        """Send B a record, and wait until B has come so far."""
+        calm = len(self.b.events)
+        self.cluster.send(self.source, [Input(key, partition)])
+        self.b.until(lambda b: self.goes_on(replace(b, events=b.events[calm:])), "B to come so far")
 
 
 @pytest.mark.parametrize("broken", [False, True], ids=["eos", "without confirm"])
@@ -271,7 +277,7 @@ def test_a_claim_that_was_lost_is_not_committed_because_confirm_sees_it(
             break_("no confirm", ports, settings)
 
     story = Story(settings, source, to, cluster, hold_at="handler", wrap=wrap)
-    story.tell(lambda b: b.saw(Committed), "B's commit")
+    story.tell()
 
     assert ids(read_committed(to)).count("key") == (2 if broken else 1)
     assert bool([e for e in story.a.saw(Aborted) if e.cause == "ledger_resealed"]) is not broken
@@ -292,10 +298,10 @@ def test_recovery_waits_for_a_commit_that_is_under_way(
             reading = config.consumer(settings) | {"isolation.level": "read_uncommitted"}
             ports.log = lambda: KafkaLog(reading, ports.topics)
 
-    story = Story(settings, source, to, cluster, hold_at="commit", wrap=wrap)
-    if broken:
-        story.tell(lambda b: b.saw(Committed), "B's commit")
-    else:
-        story.tell(lambda b: b.saw(Waiting), "B to wait")
+    kind = Committed if broken else Waiting
+    story = Story(
+        settings, source, to, cluster, hold_at="commit", wrap=wrap, goes_on=lambda b: b.saw(kind)
+    )
+    story.tell()
 
     assert ids(read_committed(to)).count("key") == (2 if broken else 1)

@@ -64,7 +64,7 @@ def test_a_ledger_that_goes_away_is_waited_for_and_the_group_stays_calm(
     read_committed: Read,
     how: str,
 ) -> None:
-    inputs = with_copies(2, DISTINCT, across=False)
+    inputs = with_copies(2, DISTINCT)
     away: Callable[[Server], None] = getattr(Server, how)
     back = Server.resume if how == "pause" else Server.start
     # A member that stopped polling would be put out of the group. The ledger's silence is noticed

@@ -132,7 +132,7 @@ def test_a_worker_that_slept_in_a_transaction_that_it_then_gives_up_goes_on(
     namespace: str,
 ) -> None:
     sleeper, _ = workers
-    inputs = with_copies(10, DISTINCT, across=False)
+    inputs = with_copies(10, DISTINCT)
     cluster.send(sleeper.source, inputs)
 
     stops_in_the_middle(sleeper, "ledger", "confirm", "before", 3)

@@ -192,6 +192,20 @@ def test_a_dead_letter_is_logged_with_the_transaction_that_publishes_it(
     assert commit.name == "eos.settle"
 
 
+def test_a_wait_that_lasts_is_told_again_with_what_is_in_the_way(
+    logs: Logs, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(150):
+        logs(Waiting("kafka", 1.0, "a transaction"))
+        clock.now += 1
+    assert [r.getMessage() for r in caplog.records] == [
+        'waiting group=billing on=kafka detail="a transaction"',
+        'waiting group=billing on=kafka detail="a transaction" seconds=60.000',
+        'waiting group=billing on=kafka detail="a transaction" seconds=120.000',
+    ]
+
+
 def test_a_wait_is_logged_when_it_begins_and_when_it_ends(
     logs: Logs, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

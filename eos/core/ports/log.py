@@ -94,8 +94,20 @@ class Log(Protocol):
     def log_time(self, topic: str, frontiers: Mapping[int, int]) -> int:
         """Give the log time in seconds that the group has come to, the lowest by partition."""
 
-    def read(self, topic: str, partition: int, offsets: range) -> Iterator[Sequence[Message]]:
-        """Read a stretch of a partition, committed records only, in batches."""
+    def read(
+        self, topic: str, partition: int, offsets: range, *, to_end: bool = False
+    ) -> Iterator[Sequence[Message]]:
+        """Read a stretch of a partition, committed records only, in batches.
+
+        Args:
+            topic: The topic's name.
+            partition: The partition's number.
+            offsets: What to read.
+            to_end: Wait for transactions that are open in it; else it ends where they begin.
+
+        Raises:
+            RetriableError: The brokers are away, or such a transaction does not end.
+        """
 
     def close(self) -> None:
         """Give the connection back."""

@@ -274,7 +274,7 @@ class Handout:
         calm = isinstance(error, AbortableError) and self._failures == 1
         hold = 0.0 if calm else self._below.backoff.seconds(self._failures)
         if isinstance(error, RetriableError):
-            self._emit(Waiting(error.on, hold))
+            self._emit(Waiting(error.on, hold, str(error)))
         self._consume.rewind(reopen=True, hold=hold)
 
     def _void(

@@ -64,8 +64,11 @@ class MemoryLog:
             times += [m.timestamp()[1] // 1000 for m in self._kafka.log((topic, number))[frontier:]]
         return min(times)
 
-    def read(self, topic: str, partition: int, offsets: range) -> Iterator[Sequence[Message]]:
+    def read(
+        self, topic: str, partition: int, offsets: range, *, to_end: bool = False
+    ) -> Iterator[Sequence[Message]]:
         """Read a stretch of a partition."""
+        del to_end  # what is not committed is not in the log
         if stretch := self._kafka.log((topic, partition))[offsets.start : offsets.stop]:
             yield stretch
 
