@@ -52,6 +52,7 @@ def line(
         sources=[step.source for step in steps],
         targets=[step.to for step in steps if step.to is not None],
         plain=[step.source for step in steps if step.plain],
+        audits=any(not step.plain and step.into is None for step in steps),
         inboxes=inboxes,
     )
     handle = Handle(

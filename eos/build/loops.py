@@ -115,6 +115,7 @@ def loop(
         sources=(),
         targets=(),
         plain=_Every() if producer is None else (),
+        audits=producer is not None,
         interval=interval,
         start=reader.start,
     )

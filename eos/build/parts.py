@@ -48,11 +48,26 @@ def parts_of(
     sources: Sequence[str],
     targets: Sequence[str],
     plain: Container[str],
+    audits: bool,
     inboxes: Mapping[str, Inbox] = NO_INBOXES,
     interval: float | None = None,
     start: Callable[[Partition], int | None] = lambda _: None,
 ) -> Parts:
-    """Make the steps that a line and a loop share."""
+    """Make the steps that a line and a loop share.
+
+    Args:
+        settings: How they run.
+        ports: The adapters.
+        emit: Told what happens.
+        clock: Tells the time.
+        sources: The topics to read.
+        targets: The topics that are published to by default.
+        plain: Those of the topics whose effects lie outside of Kafka.
+        audits: Whether there are topics whose audit is a topic: those of the transaction tier.
+        inboxes: The databases of those topics whose frontiers are rows.
+        interval: Kafka's offsets of plain topics fall behind by at most so many seconds.
+        start: Tells where the user wants a partition read from that was just assigned.
+    """
     secret = settings.secret or f"eos derived secret of {settings.namespace}"
     identify = Identify(
         settings.key or standard,
@@ -62,6 +77,11 @@ def parts_of(
 
     def shard(topic_id: str) -> Shard:
         return Shard(settings.namespace, settings.group, topic_id)
+
+    def prepare() -> None:
+        ports.topics.ensure([settings.dead_letters])
+        if audits:
+            ports.topics.ensure([settings.audit], retention=settings.audit_retention)
 
     opening = Opening(
         reader=ports.reader,
@@ -78,7 +98,7 @@ def parts_of(
         opening=opening,
         sources=sources,
         targets=targets,
-        own_topics=[settings.dead_letters, settings.audit],
+        prepare=prepare,
         batch_records=settings.batch_records,
         batch_wait=duration(settings.batch_wait),
         emit=emit,

@@ -7,7 +7,7 @@ will be read again.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from eos.consume.lanes import Lane, Slice, record_of
@@ -31,7 +31,7 @@ class Consume:
         opening: Opens lanes.
         sources: The topics to read.
         targets: The topics that steps publish to by default; they must exist.
-        own_topics: Topics of eos itself, made at start.
+        prepare: Makes topics of eos itself, at the start.
         batch_records: At most this many records are read at once.
         batch_wait: At most this many seconds are waited for them.
         emit: Told of partitions that open.
@@ -52,7 +52,7 @@ class Consume:
         opening: Opening,
         sources: Sequence[str],
         targets: Sequence[str],
-        own_topics: Sequence[str],
+        prepare: Callable[[], None],
         batch_records: int,
         batch_wait: float,
         emit: Emit,
@@ -64,7 +64,7 @@ class Consume:
         self._opening = opening
         self._sources = sources
         self._targets = targets
-        self._own_topics = own_topics
+        self._prepare = prepare
         self._pace = Pace(batch_records, clock.monotonic)
         self._batch_wait = batch_wait
         self._emit = emit
@@ -213,7 +213,7 @@ class Consume:
     def _join(self) -> None:
         for topic in (*self._sources, *self._targets):
             self._topics.describe(topic)  # a wrong name shall show now, not as a time-out
-        self._topics.ensure(self._own_topics)
+        self._prepare()
         self._reader.subscribe(self._sources, self._tell_revoking)
         self._joined = True
 

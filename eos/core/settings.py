@@ -214,6 +214,11 @@ class Settings:
         """The name of the topic that the audit of suppressed records is in."""
         return f"{self.namespace}.suppressed"
 
+    @property
+    def audit_retention(self) -> int:
+        """How long the audit is kept at least, in seconds: a group may stand still for a week."""
+        return self.window_seconds + 7 * 86_400
+
     def transactional_id(self, slot: int) -> str:
         """Give the transactional id of a worker: the same after each restart."""
         return f"{self.namespace}.{self.instance}.{slot}"

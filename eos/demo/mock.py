@@ -114,9 +114,9 @@ class MockTopics(KafkaTopics):
             found = self._admin.list_topics(topic, timeout=TIMEOUT).topics[topic]
         return topic, len(found.partitions)
 
-    def ensure(self, names: Sequence[str], partitions: int = -1) -> None:
+    def ensure(self, names: Sequence[str], partitions: int = -1, *, retention: int = 0) -> None:
         """Make topics that do not exist yet, each with as many partitions as the broker gives."""
-        del partitions
+        del partitions, retention
         for name in names:
             self.describe(name)
 

@@ -117,10 +117,12 @@ class KafkaTopics:
             return False
         return True
 
-    def ensure(self, names: Sequence[str], partitions: int = -1) -> None:
+    def ensure(self, names: Sequence[str], partitions: int = -1, *, retention: int = 0) -> None:
         """Make topics that do not exist yet, with the cluster's default replication."""
+        config = {"retention.ms": str(retention * 1000)} if retention else {}
         wanted = [
-            NewTopic(name, num_partitions=partitions, replication_factor=-1) for name in names
+            NewTopic(name, num_partitions=partitions, replication_factor=-1, config=config)
+            for name in names
         ]
         for name, made in self._admin.create_topics(wanted, request_timeout=TIMEOUT).items():
             try:

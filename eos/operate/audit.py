@@ -36,7 +36,6 @@ def audited(
     found: dict[int, set[int]] = {partition: set() for partition in ranges}
     if not any(ranges.values()):
         return dict(found)
-    topics.ensure([audit])
     starts = log.window_starts(audit, since - SKEW_SECONDS)
     ends = topics.ends([(audit, partition) for partition in starts])
     for (_, number), end in ends.items():

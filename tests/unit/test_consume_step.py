@@ -46,7 +46,7 @@ class Bench:
             opening=self.opening,
             sources=["in"],
             targets=[],
-            own_topics=["letters"],
+            prepare=lambda: MemoryTopics(self.kafka).ensure(["letters"]),
             batch_records=batch_records,
             batch_wait=0.001,
             emit=self.events.append,

@@ -75,8 +75,14 @@ class Topics(Protocol):
     def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where partitions end now, open transactions included."""
 
-    def ensure(self, names: Sequence[str], partitions: int = -1) -> None:
-        """Make topics that do not exist yet; by default with as many partitions as is usual."""
+    def ensure(self, names: Sequence[str], partitions: int = -1, *, retention: int = 0) -> None:
+        """Make topics that do not exist yet.
+
+        Args:
+            names: Their names.
+            partitions: How many partitions; -1: as many as is usual on these brokers.
+            retention: For how long their records are kept, in seconds; 0: as is usual there.
+        """
 
     def exists(self, topic: str) -> bool:
         """Tell whether there is such a topic; one that is not there is waited for a while."""

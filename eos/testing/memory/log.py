@@ -31,8 +31,9 @@ class MemoryTopics:
         """Tell whether there is such a topic."""
         return topic in self._kafka.topics
 
-    def ensure(self, names: Sequence[str], partitions: int = -1) -> None:
-        """Make topics that do not exist yet."""
+    def ensure(self, names: Sequence[str], partitions: int = -1, *, retention: int = 0) -> None:
+        """Make topics that do not exist yet; all is kept for as long as the test lasts."""
+        del retention
         for name in names:
             self._kafka.create(name, partitions)
 
