@@ -151,7 +151,9 @@ def reread(claimed: int, frontier: int, window_start: int) -> range:
 
 
 def reasserts(*, audited: bool, owner: Owner | None) -> bool:
-    """Decide whether a settled position that recovery reads again becomes its key's owner.
+    """Decide whether a position that recovery reads again becomes its key's owner: plain tier.
+
+    There nothing says which of the positions were handled: nobody is overruled.
 
     Args:
         audited: The audit says that this position was suppressed: another one is the owner.

@@ -114,12 +114,15 @@ class Recover:
             rows = inbox.frontiers(shard, committed)
             frontiers |= {partition: row.offset for partition, row in rows.items()}
         begun = {} if recovery.sealed else self._begun(topic, committed)
+        plain = topic in self._plain
         since = log.log_time(topic, frontiers) - self._window
         starts = log.window_starts(topic, since)
         ranges = {}
         for partition, frontier in frontiers.items():
             end = max(frontier, begun.get(partition, 0))
-            low = max(recovery.claimed.get(partition, 0), begins.get(partition, 0))
+            # The ledger may be an old one that was put back: then only what it was told is true.
+            known = recovery.claimed if plain else recovery.floors
+            low = max(known.get(partition, 0), begins.get(partition, 0))
             ranges[partition] = reread(low, end, starts[partition])
         suppressed = self._suppressed(topic, shard, log, ranges, since)
         records = 0
@@ -127,6 +130,7 @@ class Recover:
             for messages in log.read(topic, partition, offsets):
                 records += len(messages)
                 assertion = self._assertion(partition, messages, shard, suppressed[partition])
+                assertion.settled = not plain
                 self._reassert(shard, recovery, assertion)
                 self._stay()
         untouched = {p: at for p, at in begins.items() if p not in frontiers}
@@ -169,8 +173,8 @@ class Recover:
         audited: Container[int],
     ) -> Assertion:
         records = [record_of(message, shard.topic_id) for message in messages]
-        assertion = Assertion(partition, records[-1].offset + 1)
-        self._identify([record for record in records if record.offset not in audited], assertion)
+        assertion = Assertion(partition, records[-1].offset + 1, audited=audited)
+        self._identify(records, assertion)
         return assertion
 
     def _reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> None:

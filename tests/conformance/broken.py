@@ -265,6 +265,39 @@ class PutsBackOverOwners(MemoryLedger):
         return super().reassert(shard, recovery, assertion)
 
 
+class OverrulesNobody(MemoryLedger):
+    """Recovery leaves owners that the log knows better."""
+
+    def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
+        state = self._state(shard)
+        known = [bool(d) and state.owner(d) is not None for d in assertion.digests]
+        digests = [b"" if k else d for d, k in zip(assertion.digests, known, strict=True)]
+        left = dataclasses.replace(assertion, digests=digests)
+        return super().reassert(shard, recovery, left if assertion.settled else assertion)
+
+
+class LeavesSuppressedOwners(MemoryLedger):
+    """Recovery passes over what the audit has, and does not look who owns its key."""
+
+    def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
+        digests = [
+            b"" if offset in assertion.audited else digest
+            for offset, digest in zip(assertion.offsets, assertion.digests, strict=True)
+        ]
+        passed = dataclasses.replace(assertion, digests=digests, audited=())
+        return super().reassert(shard, recovery, passed)
+
+
+class BeginsAgainWhenTheRecovererDies(MemoryLedger):
+    """What is put back does not count as told of."""
+
+    def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
+        floors = dict(self._state(shard).floors)
+        done = super().reassert(shard, recovery, assertion)
+        self._state(shard).floors = floors
+        return done
+
+
 class FencesNobody(MemoryLedger):
     def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
         self._state(shard).epochs.clear()
@@ -302,5 +335,8 @@ CAUGHT_BY: dict[type[MemoryLedger], str] = {
     TrustsTheToken: "a_recovery_does_not_outlive_a_loss",
     SealsAnewEachTime: "a_shard_that_is_sealed_keeps_its_seal_when_it_is_opened",
     PutsBackOverOwners: "putting_back_replaces_no_owner",
+    OverrulesNobody: "a_position_that_is_known_to_be_handled_overrules_the_owner",
+    LeavesSuppressedOwners: "a_position_that_was_suppressed_owns_nothing_any_more",
+    BeginsAgainWhenTheRecovererDies: "what_is_put_back_as_settled_counts_as_told_of",
     FencesNobody: "a_take_over_fences_all_earlier_epochs",
 }

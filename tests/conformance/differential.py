@@ -51,6 +51,8 @@ stretch = st.builds(
     payload=st.sampled_from([1, 1, 1, 2]),
     times=st.lists(st.integers(0, 4 * GENERATION), min_size=1, max_size=3),
     gap=st.sampled_from([0, 0, 2]),
+    settled=st.booleans(),
+    audited=st.sampled_from([0, 0, 1, 2, 3]),
 )
 stretches = st.lists(stretch, min_size=1, max_size=3, unique_by=lambda s: s.partition)
 frontiers = st.dictionaries(partition, st.integers(0, 30), max_size=PARTITIONS)

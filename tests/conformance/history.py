@@ -26,6 +26,9 @@ class Stretch(NamedTuple):
     payload: int
     times: list[int]
     gap: int
+    settled: bool = False
+    audited: int = 0
+    """Where it is settled: the audit has each n-th of them; 0: none."""
 
 
 class Place(NamedTuple):
@@ -105,7 +108,8 @@ class Side:
     def reassert(self, recovery: Recovery, stretch: Stretch, start: int) -> bool:
         told = self.claims(stretch, start)
         lists = (told.offsets, told.digests, told.fingerprints, told.times)
-        assertion = Assertion(told.partition, told.end, *lists)
+        audited = told.offsets[:: stretch.audited] if stretch.settled and stretch.audited else []
+        assertion = Assertion(told.partition, told.end, *lists, stretch.settled, audited)
         return self.ledger.reassert(self.shard, recovery, assertion)
 
     def recover(self, frontiers: Mapping[int, int]) -> bool:

@@ -120,6 +120,21 @@ MUTANTS = (
         "if call('HSETNX', name, digest, value) == 0 then",
         "if call('HSET', name, digest, value) == 0 then",
     ),
+    Mutant("facts overrule nobody", "REASSERT", "settled and owner ~= value", "false"),
+    Mutant("doubts overrule", "REASSERT", "settled and owner ~= value", "owner ~= value"),
+    Mutant(
+        "what was suppressed stays the owner",
+        "REASSERT",
+        "for place = 1, #ARGV[6], 24 do",
+        "for place = 1, 0 do",
+    ),
+    Mutant(
+        "what was suppressed takes its owner with it",
+        "REASSERT",
+        "disown(all, digest, sub(value, 1, 8))",
+        "disown(all, digest)",
+    ),
+    Mutant("facts do not raise the floor", "REASSERT", "max(p.floor, stop)", "p.floor"),
     Mutant("what is put back counts as of now", "REASSERT", "log_time(stamp, p.last, now)", "now"),
     Mutant(
         "the window is not waited for", "ADVANCE", "lowest >= g.ends + window", "lowest >= g.ends"

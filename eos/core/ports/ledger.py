@@ -1,6 +1,6 @@
 """The ledger: idempotency key → owner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -129,12 +129,15 @@ class Recovery:
         sealed: Whether the shard has a seal of that identity now: then only single partitions
             need to be recovered.
         claimed: One past the highest offset claimed, by partition.
+        floors: The highest frontier that the ledger was told, by partition: what stands below
+            was settled when it was told, and its owners are here, whatever the ledger has lost.
     """
 
     token: str
     identity: str
     sealed: bool
     claimed: Mapping[int, int]
+    floors: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -148,6 +151,11 @@ class Assertion:
         digests: Keyed digests, 12 bytes each; b"" for no key.
         fingerprints: 32-bit fingerprints of the payloads.
         times: The records' own time stamps, seconds since the epoch.
+        settled: All of it is settled, and the audit was read: then these are facts, which
+            overrule owners that the ledger has (`rules.restored`), and the stretch counts as
+            told of, so that whoever goes on with the recovery begins behind it. Otherwise only
+            keys without an owner get one (`rules.reasserts`).
+        audited: The offsets that the audit has: suppressed, and so no owners.
     """
 
     partition: int
@@ -156,6 +164,8 @@ class Assertion:
     digests: list[bytes] = field(default_factory=list)
     fingerprints: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
+    settled: bool = False
+    audited: Container[int] = frozenset()
 
 
 class Ledger(Protocol):

@@ -37,6 +37,11 @@ class _State:
     generations: dict[int, dict[bytes, Owner]] = field(default_factory=dict)
     """By where they end."""
 
+    def disown(self, digest: bytes) -> None:
+        for owners in self.generations.values():
+            owners.pop(digest, None)
+        self.generations = {end: owners for end, owners in self.generations.items() if owners}
+
     def owner(self, digest: bytes) -> Owner | None:
         for owners in self.generations.values():
             if digest in owners:
@@ -193,6 +198,7 @@ class MemoryLedger:
                 identity=f"{self._identity}/{stamp}",
                 sealed=self._sealed(state),
                 claimed={p: end for p, end in state.claimed.items() if end},
+                floors={p: floor for p, floor in state.floors.items() if floor},
             )
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
@@ -210,9 +216,17 @@ class MemoryLedger:
                 strict=True,
             ):
                 time_of = self._file(state, p, stamp)
-                if digest and rules.reasserts(audited=False, owner=state.owner(digest)):
-                    self._own(state, time_of, digest, Owner(p, offset, fingerprint))
+                if not digest:
+                    continue
+                read, before = Owner(p, offset, fingerprint), state.owner(digest)
+                after = _put_back(read, before, assertion)
+                if after != before:
+                    state.disown(digest)
+                    if after is not None:
+                        self._own(state, time_of, digest, after)
             state.claimed[p] = max(state.claimed.get(p, 0), assertion.end)
+            if assertion.settled:
+                state.floors[p] = max(state.floors.get(p, 0), assertion.end)
             return True
 
     def open(
@@ -325,3 +339,11 @@ class MemoryLedger:
     def _own(self, state: _State, time_of: int, digest: bytes, owner: Owner) -> None:
         end = (time_of // self._generation + 1) * self._generation
         state.generations.setdefault(end, {})[digest] = owner
+
+
+def _put_back(read: Owner, owner: Owner | None, assertion: Assertion) -> Owner | None:
+    """Give who owns the key of a position that is read again."""
+    audited = read.offset in assertion.audited
+    if assertion.settled:
+        return rules.restored(settled=read, audited=audited, owner=owner)
+    return read if rules.reasserts(audited=audited, owner=owner) else owner

@@ -133,14 +133,16 @@ class RedisLedger:
         if server != self._server:
             self.check()  # nothing is opened on a server that nobody has looked at
             self._server = server
-        claimed = dict(zip(ends[0::2], ends[1::2], strict=True))
-        return Recovery(token, identity.decode(), bool(sealed), claimed)
+        claimed, floors = (dict(zip(ends[0::3], ends[n::3], strict=True)) for n in (1, 2))
+        floors = {partition: floor for partition, floor in floors.items() if floor}
+        return Recovery(token, identity.decode(), bool(sealed), claimed, floors)
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
         """Put owners back, and count the stretch as claimed."""
-        packed = wire.pack_assertion(assertion, self._generation)
+        packed, audited = wire.pack_assertion(assertion, self._generation)
         args = (recovery.identity, recovery.token, packed, self._generation)
-        return bool(self._run(scripts.REASSERT, shard, *args))
+        told = (int(assertion.settled), audited)
+        return bool(self._run(scripts.REASSERT, shard, *args, *told))
 
     def open(
         self,

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, compress, groupby
 
 from eos.core.errors import FatalError
@@ -57,9 +58,25 @@ def pack_claims(batch: Sequence[Claims], generation: int) -> bytes:
     )
 
 
-def pack_assertion(assertion: Assertion, generation: int) -> bytes:
-    """Pack a stretch of re-asserted owners; what only claims have is 0."""
-    return _pack(assertion, 0, 0, 0, 0, generation)
+def pack_assertion(assertion: Assertion, generation: int) -> tuple[bytes, bytes]:
+    """Pack a stretch of re-asserted owners; what only claims have is 0.
+
+    Returns:
+        The stretch, and those positions of it that the audit has.
+    """
+    audited = [offset in assertion.audited for offset in assertion.offsets]
+    if not any(audited):
+        return _pack(assertion, 0, 0, 0, 0, generation), b""
+    # They stay in the stretch, without a key, for their log time.
+    digests = [b"" if of else d for d, of in zip(assertion.digests, audited, strict=True)]
+    voids = zip(
+        compress(assertion.digests, audited), compress(assertion.offsets, audited), strict=True
+    )
+    place = assertion.partition << _OFFSET_BITS
+    return (
+        _pack(replace(assertion, digests=digests), 0, 0, 0, 0, generation),
+        b"".join(_RECORD.pack(digest, place | offset, 0) for digest, offset in voids if digest),
+    )
 
 
 def pack_numbers(numbers: Mapping[int, int]) -> bytes:

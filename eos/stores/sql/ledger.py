@@ -161,8 +161,14 @@ class SqlLedger:
             book.lock_token = token
             book.lock_until = book.now_us + int(seconds * 1_000_000)
             book.sign()
-            claimed = {p: part.claimed for p, part in book.all_parts().items() if part.claimed}
-            return Recovery(token, f"{book.identity}/{book.lock_stamp}", book.sealed, claimed)
+            parts = book.all_parts()
+            return Recovery(
+                token,
+                f"{book.identity}/{book.lock_stamp}",
+                book.sealed,
+                {p: part.claimed for p, part in parts.items() if part.claimed},
+                {p: part.floor for p, part in parts.items() if part.floor},
+            )
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
         """Put owners back, and count the stretch as claimed."""

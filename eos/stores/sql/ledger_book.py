@@ -267,6 +267,23 @@ class Book:
         }
         self.connection.execute(_OWN, told)
 
+    def disown(self, digests: Sequence[bytes], live: Mapping[int, int]) -> None:
+        """Let go of the owners of these keys."""
+        for start in range(0, len(digests), DELETED_AT_ONCE):
+            some = digests[start : start + DELETED_AT_ONCE]
+            self.connection.execute(
+                delete(owners).where(
+                    owners.c.generation.in_(live.values()), owners.c.digest.in_(some)
+                )
+            )
+
+    def prune(self, live: Mapping[int, int]) -> None:
+        """Forget generations that nobody is left in."""
+        left = select(owners.c.generation).where(owners.c.generation == generations.c.id).exists()
+        self.connection.execute(
+            delete(generations).where(generations.c.id.in_(live.values()), ~left)
+        )
+
     def drop(self, ids: Sequence[int]) -> None:
         """Let generations go, and delete a part of what went."""
         if ids:

@@ -32,6 +32,7 @@ class Filing:
     verdicts: list[Verdict] = field(default_factory=list)
     behind: dict[int, Owner] = field(default_factory=dict)
     _new: dict[int, dict[bytes, Owner]] = field(default_factory=dict)
+    _gone: list[bytes] = field(default_factory=list)
 
     @classmethod
     def of(cls, book: Book, batch: Sequence[Claims] | Sequence[Assertion], generation: int) -> Self:
@@ -71,7 +72,7 @@ class Filing:
         return known
 
     def put_back(self, assertion: Assertion, part: Part) -> None:
-        """Make owners of settled records, where nobody else is, and count them as claimed."""
+        """Make owners of records that are read again, and count them as claimed."""
         for offset, digest, fingerprint, stamp in zip(
             assertion.offsets,
             assertion.digests,
@@ -80,14 +81,41 @@ class Filing:
             strict=True,
         ):
             part.last = rules.log_time(stamp, part.last, self.now)
-            if digest and rules.reasserts(audited=False, owner=self.owners.get(digest)):
-                self._own(part.last, digest, Owner(assertion.partition, offset, fingerprint))
+            if digest:
+                read = Owner(assertion.partition, offset, fingerprint)
+                self._restore(part.last, digest, read, assertion)
         part.claimed = max(part.claimed, assertion.end)
+        if assertion.settled:
+            part.floor = max(part.floor, assertion.end)
+
+    def _restore(self, time: int, digest: bytes, read: Owner, assertion: Assertion) -> None:
+        audited, before = read.offset in assertion.audited, self.owners.get(digest)
+        if not assertion.settled:
+            if rules.reasserts(audited=audited, owner=before):
+                self._own(time, digest, read)
+            return
+        after = rules.restored(settled=read, audited=audited, owner=before)
+        if after == before:
+            return
+        if before is not None:
+            self._disown(digest)
+        if after is not None:
+            self._own(time, digest, after)
 
     def write(self) -> None:
         """Write the new owners down."""
+        self.book.disown(self._gone, self.live)
         for end, new in self._new.items():
-            self.book.own(end, new, self.live)
+            if new:
+                self.book.own(end, new, self.live)
+        if self._gone:
+            self.book.prune(self.live)
+
+    def _disown(self, digest: bytes) -> None:
+        del self.owners[digest]
+        for new in self._new.values():
+            new.pop(digest, None)
+        self._gone.append(digest)
 
     def _own(self, time: int, digest: bytes, owner: Owner) -> None:
         self.owners[digest] = owner

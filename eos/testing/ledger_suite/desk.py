@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple, Protocol
 
 from eos.core.ports import Assertion, Claimed, Claims, Ledger, Mark, Recovery, Refused, Taken
@@ -156,13 +156,18 @@ class Desk:
         self.refused(Admission.CLOSED, -1, *batch)
 
     def assertion(
-        self, partition: int, start: int, *records: Rec, end: int | None = None
+        self,
+        partition: int,
+        start: int,
+        *records: Rec,
+        end: int | None = None,
+        settled: bool = False,
+        audited: Container[int] = (),
     ) -> Assertion:
         """Give a stretch of records for recovery to put back."""
         told = self.claims(partition, start, *records, end=end)
-        return Assertion(
-            partition, told.end, told.offsets, told.digests, told.fingerprints, told.times
-        )
+        lists = (told.offsets, told.digests, told.fingerprints, told.times)
+        return Assertion(partition, told.end, *lists, settled, audited)
 
     def advance(self, times: Mapping[int, int], partitions: int = 2) -> int:
         """Tell frontier times; give how many generations are live."""

@@ -6,7 +6,7 @@ import dataclasses
 import time
 
 from eos.core.rules import Verdict
-from eos.testing.ledger_suite.desk import Desk, Exercise, Rec, Rig, expect
+from eos.testing.ledger_suite.desk import BASE, GENERATION, Desk, Exercise, Rec, Rig, expect
 
 FRESH, AGAIN, SETTLED = Verdict.FRESH, Verdict.AGAIN, Verdict.SETTLED
 DUPLICATE = Verdict.DUPLICATE
@@ -176,6 +176,46 @@ def owners_that_are_put_back_suppress_copies(rig: Rig) -> None:
     expect(desk.verdicts(0, 0, Rec("a"), Rec(None), Rec("b")), want, "the owners themselves")
 
 
+def a_position_that_is_known_to_be_handled_overrules_the_owner(rig: Rig) -> None:
+    # An old dump was put back: it has "a" owned by 0@0, and the log says that 1@0 was handled.
+    desk = Desk.opened(rig)
+    desk.verdicts(0, 0, Rec("a"), Rec("b", time=BASE + GENERATION))
+    rig.restart()
+    facts = desk.assertion(1, 0, Rec("a"), Rec("b"), Rec("c"), settled=True)
+    expect(desk.advance({}), 2, "generations before")
+    desk.open({0: 0, 1: 3}, {}, facts, facts)
+    expect(desk.advance({}), 1, "generations that somebody is left in")
+    expect(desk.verdicts(0, 0, Rec("a"), Rec("b"), Rec("c")), [DUPLICATE] * 3, "those overruled")
+    again = desk.verdicts(1, 3, Rec("a"), Rec("a", "other"), frontier=3)
+    expect(again, [DUPLICATE, Verdict.CONFLICT], "copies on the partition of the owner")
+
+
+def a_position_that_was_suppressed_owns_nothing_any_more(rig: Rig) -> None:
+    desk = Desk.opened(rig)
+    desk.verdicts(0, 0, Rec("a"), Rec("b"), Rec("c"))
+    desk.verdicts(1, 0, Rec("d"))
+    rig.restart()
+    facts = desk.assertion(
+        0, 0, Rec("a"), Rec("b"), Rec("d"), settled=True, audited=frozenset({0, 2})
+    )
+    desk.open({0: 3, 1: 0}, {}, facts)
+    want = [FRESH, DUPLICATE, DUPLICATE, AGAIN]
+    found = desk.verdicts(1, 1, Rec("a"), Rec("b"), Rec("c"))
+    expect([*found, *desk.verdicts(1, 0, Rec("d"))], want, "claims afterwards")
+
+
+def what_is_put_back_as_settled_counts_as_told_of(rig: Rig) -> None:
+    desk = Desk(rig)
+    recovery = desk.lock()
+    expect((dict(recovery.claimed), dict(recovery.floors)), ({}, {}), "claimed and floors")
+    facts = desk.assertion(0, 0, Rec("a"), end=4, settled=True)
+    doubts = desk.assertion(1, 0, Rec("b"), end=5)
+    for stretch in (facts, doubts):
+        expect(desk.ledger.reassert(desk.shard, recovery, stretch), True, "re-assert")
+    found = desk.lock()
+    expect((dict(found.claimed), dict(found.floors)), ({0: 4, 1: 5}, {0: 4}), "both, afterwards")
+
+
 def putting_back_replaces_no_owner(rig: Rig) -> None:
     desk = Desk.opened(rig)
     desk.verdicts(0, 0, Rec("a"))
@@ -216,6 +256,9 @@ EXERCISES: tuple[Exercise, ...] = (
     a_recovery_does_not_outlive_the_server_it_ran_against,
     a_recovery_does_not_outlive_a_loss,
     owners_that_are_put_back_suppress_copies,
+    a_position_that_is_known_to_be_handled_overrules_the_owner,
+    a_position_that_was_suppressed_owns_nothing_any_more,
+    what_is_put_back_as_settled_counts_as_told_of,
     putting_back_replaces_no_owner,
     opening_settles_what_lies_below_the_frontiers,
 )

@@ -1,6 +1,6 @@
 -- Ledger.lock: takes the recovery lock for the token ARGV[1], or holds on to it, for ARGV[2]
 -- milliseconds. Gives false while somebody else holds it, or
--- {what the recovery runs against, sealed, partition, claimed, partition, claimed, …}.
+-- {what the recovery runs against, sealed, partition, claimed, floor, …}.
 
 local held = call('GET', lock)
 local stamp
@@ -20,6 +20,7 @@ for number, p in pairs(partitions()) do
   if p.claimed > 0 then
     insert(answer, number)
     insert(answer, p.claimed)
+    insert(answer, p.floor)
   end
 end
 call('SET', lock, stamp .. '/' .. ARGV[1], 'PX', ARGV[2])
