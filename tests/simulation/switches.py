@@ -71,4 +71,4 @@ class Switches:
 NAMES = tuple(field.name.replace("_", "-") for field in fields(Switches))
 
 SIMPLE = ("audit", "copies-across")
-"""Recovery as it is built today: it keeps no audit, and is exact for copies on one partition."""
+"""Recovery without an audit, as in the first form of it: exact for copies on one partition."""

@@ -72,7 +72,7 @@ def test_nothing_is_lost_or_repeated_in_any_history(capsys: pytest.CaptureFixtur
 def test_without_the_audit_copies_on_one_partition_are_safe(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The form of recovery that is built today, and what `docs/guarantees.md` says of it."""
+    """What is left where the audit is gone: see `docs/guarantees.md`."""
     check_all(Switches().without(*SIMPLE), capsys)
 
 
