@@ -5,6 +5,8 @@ READY := .venv/.ready
 # The tests that try a few rows of many, and all of them in the long run.
 SHORTENED := $(shell grep -rlE 'import (rows|Churn\b)' --include='test_*.py' tests/integration)
 ARGS ?=
+# Tests wait more than they compute. Each job has servers of its own, and takes a file at a time.
+JOBS ?= 3
 
 .PHONY: help demo test unit lint format bench fault clean
 
@@ -20,7 +22,7 @@ demo: $(READY)
 	$(BIN)/eos demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 unit: $(READY)
 	$(BIN)/pytest tests/unit $(ARGS)
@@ -41,6 +43,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.bench.consumer
 	$(BIN)/python -m tests.bench.inbox
 	$(BIN)/python -m tests.bench.outbox
+	$(BIN)/python -m tests.bench.recovery
 
 fault: $(READY)
 	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)

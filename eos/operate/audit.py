@@ -1,6 +1,6 @@
 """Reads the audit topic."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from eos.core.audit import read
 from eos.core.ports import Log, Topics
@@ -11,7 +11,13 @@ SKEW_SECONDS = 3600
 
 
 def audited(
-    log: Log, topics: Topics, audit: str, shard: Shard, ranges: Mapping[int, range], since: int
+    log: Log,
+    topics: Topics,
+    audit: str,
+    shard: Shard,
+    ranges: Mapping[int, range],
+    since: int,
+    alive: Callable[[], None],
 ) -> dict[int, Collection[int]]:
     """Find which positions were suppressed.
 
@@ -26,6 +32,7 @@ def audited(
         shard: Whose positions.
         ranges: The positions asked about, by partition.
         since: They are no older than this log time, in seconds.
+        alive: Called now and then: it may take longer than a lock is held.
 
     Returns:
         The offsets among them that were suppressed, by partition.
@@ -40,6 +47,7 @@ def audited(
     ends = topics.ends([(audit, partition) for partition in starts])
     for (_, number), end in ends.items():
         for messages in log.read(audit, number, range(starts[number], end), to_end=True):
+            alive()
             for message in messages:
                 entry = read(message.value())
                 if entry is None or (entry.group, entry.topic_id) != (shard.group, shard.topic_id):

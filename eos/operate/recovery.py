@@ -108,45 +108,69 @@ class Recover:
         # that is under way may yet settle it.
         committed = log.frontiers(topic)
         frontiers = {p: found.offset for p, found in committed.items() if found is not None}
-        inbox = self._inboxes.get(topic)
-        if inbox is not None:
+        if inbox := self._inboxes.get(topic):
             # Rows, and not Kafka's offsets. What locks them is waited for: it may yet commit.
             rows = inbox.frontiers(shard, committed)
             frontiers |= {partition: row.offset for partition, row in rows.items()}
         begun = {} if recovery.sealed else self._begun(topic, committed)
-        plain = topic in self._plain
+        # The ledger may be an old one that was put back: then only what it was told is true.
+        known = recovery.claimed if topic in self._plain else recovery.floors
         since = log.log_time(topic, frontiers) - self._window
         starts = log.window_starts(topic, since)
-        ranges = {}
-        for partition, frontier in frontiers.items():
-            end = max(frontier, begun.get(partition, 0))
-            # The ledger may be an old one that was put back: then only what it was told is true.
-            known = recovery.claimed if plain else recovery.floors
-            low = max(known.get(partition, 0), begins.get(partition, 0))
-            ranges[partition] = reread(low, end, starts[partition])
-        suppressed = self._suppressed(topic, shard, log, ranges, since)
+        ranges = {
+            p: reread(
+                max(known.get(p, 0), begins.get(p, 0)), max(frontier, begun.get(p, 0)), starts[p]
+            )
+            for p, frontier in frontiers.items()
+        }
+        records = self._put_back(topic, shard, recovery, log, ranges, since)
+        untouched = {p: at for p, at in begins.items() if p not in frontiers}
+        if not self._ledger.open(shard, recovery, frontiers | untouched, begun):
+            raise _overtaken(topic)
+        return records
+
+    def _put_back(
+        self,
+        topic: str,
+        shard: Shard,
+        recovery: Recovery,
+        log: Log,
+        ranges: Mapping[int, range],
+        since: int,
+    ) -> int:
+        """Read again, and put owners back; give how many records there were."""
+
+        def alive() -> None:
+            self._hold(shard, recovery)
+            self._stay()
+
+        suppressed = self._suppressed(topic, shard, log, ranges, since, alive)
         records = 0
         for partition, offsets in ranges.items():
             for messages in log.read(topic, partition, offsets):
+                alive()
                 records += len(messages)
                 assertion = self._assertion(partition, messages, shard, suppressed[partition])
-                assertion.settled = not plain
-                self._reassert(shard, recovery, assertion)
-                self._stay()
-        untouched = {p: at for p, at in begins.items() if p not in frontiers}
-        if not self._ledger.open(shard, recovery, frontiers | untouched, begun):
-            raise RetriableError(f"the recovery of {topic} was overtaken", "recovery")
+                assertion.settled = topic not in self._plain
+                if not self._ledger.reassert(shard, recovery, assertion):
+                    raise _overtaken(topic)
         return records
 
     def _suppressed(
-        self, topic: str, shard: Shard, log: Log, ranges: Mapping[int, range], since: int
+        self,
+        topic: str,
+        shard: Shard,
+        log: Log,
+        ranges: Mapping[int, range],
+        since: int,
+        alive: Callable[[], None],
     ) -> Mapping[int, Collection[int]]:
         """Give which of the positions the audit has. Read after the frontiers: see `audited`."""
         if inbox := self._inboxes.get(topic):
             return {p: inbox.suppressed(shard, p, r) if r else () for p, r in ranges.items()}
         if topic in self._plain:
             return dict.fromkeys(ranges, ())  # there owners are hearsay, and nothing is suppressed
-        return audited(log, self._topics, self._audit, shard, ranges, since)
+        return audited(log, self._topics, self._audit, shard, ranges, since, alive)
 
     def _begun(self, topic: str, committed: Mapping[int, Frontier | None]) -> dict[int, int]:
         """Give how far records may have been handled that are not settled: plain tier.
@@ -177,7 +201,12 @@ class Recover:
         self._identify(records, assertion)
         return assertion
 
-    def _reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> None:
+    def _hold(self, shard: Shard, recovery: Recovery) -> None:
+        """Hold on to the lock for another while."""
         held = self._ledger.lock(shard, recovery.token, LOCK_SECONDS)
-        if held is None or not self._ledger.reassert(shard, recovery, assertion):
-            raise RetriableError(f"the recovery of {shard} was overtaken", "recovery")
+        if held is None or held.identity != recovery.identity:
+            raise _overtaken(str(shard))
+
+
+def _overtaken(what: str) -> RetriableError:
+    return RetriableError(f"the recovery of {what} was overtaken", "recovery")

@@ -51,7 +51,7 @@ def test_two_relays_share_the_shards_and_one_that_leaves_hands_its_own_over(
     one.drain()
     shop.write(30)
     shop.await_published()
-    assert other.shards() == ALL_SHARDS
+    assert wait_until(lambda: other.shards() == ALL_SHARDS, seconds=SECONDS), other.told()
     other.drain()
     shop.assert_exact()
 
@@ -64,7 +64,7 @@ def test_the_shards_of_a_relay_that_dies_are_taken_over(
     os.kill(one.pid, signal.SIGKILL)
     shop.write(30)
     shop.await_published()
-    assert other.shards() == ALL_SHARDS
+    assert wait_until(lambda: other.shards() == ALL_SHARDS, seconds=SECONDS), other.told()
     one.relay()
     one.await_up()
     shop.write(30)
