@@ -1,5 +1,6 @@
 """Settings → a ready line. The only package that knows every adapter."""
 
+from eos.build.checks import checks
 from eos.build.lines import line
 from eos.build.loops import Loop, loop
 from eos.build.relays import relay, relay_settings, resolve, upkeep
@@ -8,6 +9,7 @@ from eos.build.servers import adapters, ledger, observers
 __all__ = [
     "Loop",
     "adapters",
+    "checks",
     "ledger",
     "line",
     "loop",

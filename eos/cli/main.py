@@ -2,6 +2,7 @@
 
 import typer
 
+from eos.cli.check import check
 from eos.cli.db import db
 from eos.cli.demo import demo
 from eos.cli.dev import dev
@@ -20,6 +21,7 @@ app.add_typer(db, name="db")
 app.add_typer(outbox, name="outbox")
 app.command()(run)
 app.command()(relay)
+app.command()(check)
 app.command()(demo)
 
 

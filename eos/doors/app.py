@@ -73,6 +73,11 @@ class App:
         """The steps that were registered."""
         return tuple(self._steps)
 
+    @property
+    def relayed(self) -> Any:
+        """The database of the outbox that is relayed, an engine; None if there is none."""
+        return None if self._relay is None else self._relay.database
+
     def step(
         self,
         source: str,
