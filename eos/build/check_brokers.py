@@ -150,7 +150,7 @@ class _Brokers:
         subject = self._subject
         if not isinstance(self._groups.get(subject.settings.group), Group):
             return
-        found = self._asked.offsets(subject.settings.group)
+        found = self._asked.offsets(subject.settings.group, list(self._extents))
         others = {topic for topic, _ in found.committed} - set(self._found)
         described = self._asked.topics(sorted(others)) | self._found
         missing = [name for name, topic in described.items() if topic is None]

@@ -25,6 +25,7 @@ from eos.core.ports import Partition
 from eos.core.ports.preflight import Cluster, Extent, Group, Offsets, Operations, Topic
 from eos.kafka.config import CLIENT_LOG
 from eos.kafka.errors import is_denied, translated, translating
+from eos.kafka.forms import topic_partitions
 
 T = TypeVar("T")
 
@@ -145,25 +146,24 @@ class KafkaPreflight:
             operations=_names(found.authorized_operations),
         )
 
-    def offsets(self, group: str) -> Offsets:
-        """Give what a group has committed; waits for open transactions for as long as ours last."""
+    def offsets(self, group: str, partitions: Sequence[Partition]) -> Offsets:
+        """Give what a group has committed; waits for open transactions for as long as ours last.
+
+        Args:
+            group: The group.
+            partitions: Those that it is to read: the first offset of one may stand in a transaction
+                that is open, and then nobody lists it.
+        """
         deadline = time.monotonic() + _UNSTABLE_SECONDS
+        listed = [(each.topic, each.partition) for each in self._committed(group, None)]
+        asked = sorted({*listed, *partitions})
         while True:
-            found = self._asked(
-                f"read the offsets of group {group!r}",
-                lambda: self._admin.list_consumer_group_offsets(
-                    [ConsumerGroupTopicPartitions(group)],
-                    require_stable=True,
-                    request_timeout=TIMEOUT,
-                )[group].result(TIMEOUT + 1),
-                _NONE_YET,
-            )
-            listed = [] if found is None else found.topic_partitions
-            unstable = [(each.topic, each.partition) for each in listed if each.error]
+            found = self._committed(group, asked) if asked else []
+            unstable = [(each.topic, each.partition) for each in found if each.error]
             if not unstable or time.monotonic() > deadline:
                 committed = {
                     (each.topic, each.partition): each.offset
-                    for each in listed
+                    for each in found
                     if not each.error and each.offset >= 0
                 }
                 return Offsets(committed=committed, unstable=tuple(sorted(unstable)))
@@ -179,6 +179,18 @@ class KafkaPreflight:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 return str(error.args[0].str())
         return None
+
+    def _committed(self, group: str, of: Sequence[Partition] | None) -> list[TopicPartition]:
+        """Read committed offsets: of these, with a stable read; or all that are listed."""
+        asked = ConsumerGroupTopicPartitions(group, None if of is None else topic_partitions(of))
+        found = self._asked(
+            f"read the offsets of group {group!r}",
+            lambda: self._admin.list_consumer_group_offsets(
+                [asked], require_stable=of is not None, request_timeout=TIMEOUT
+            )[group].result(TIMEOUT + 1),
+            _NONE_YET,
+        )
+        return [] if found is None else list(found.topic_partitions)
 
     def _settings(self, asked: Sequence[ConfigResource]) -> dict[str, dict[str, str] | FatalError]:
         found: dict[str, dict[str, str] | FatalError] = {}

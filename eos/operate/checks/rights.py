@@ -50,7 +50,7 @@ def _groups(groups: Mapping[str, Operations]) -> Iterator[Finding]:
 def unseen(name: str, role: Role, why: str) -> Finding:
     """Say that a topic may not even be looked at."""
     advice = f"allow our user {_NEEDED[role]} on it (docs/how-to/acls.md), or correct the name"
-    return fault(f"topic {name}", f"{why}; it is to be {role}", advice)
+    return fault(f"topic {name}", f"{why}; {role.purpose}", advice)
 
 
 def closed(group: str) -> Finding:

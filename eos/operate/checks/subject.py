@@ -19,6 +19,12 @@ class Role(StrEnum):
     LETTERS = "dead letters"
     POSITIONS = "positions of relays"
 
+    @property
+    def purpose(self) -> str:
+        """Say it of a topic that is not there."""
+        verb = "to be" if self in (Role.SOURCE, Role.TARGET) else "for"
+        return f"it is {verb} {self}"
+
 
 class OwnTopic(NamedTuple):
     """A topic that eos makes for itself.

@@ -86,12 +86,12 @@ def missing(name: str, role: Role, why_not: str | None) -> Finding:
     what = f"topic {name}"
     if role in (Role.SOURCE, Role.TARGET):
         advice = "correct the name, or create it (eos check --create makes it)"
-        return fault(what, f"does not exist; it is to be {role}", advice)
+        return fault(what, f"does not exist; {role.purpose}", advice)
     if why_not is not None:
         advice = "allow CREATE and WRITE on it, or create it yourself and allow WRITE"
-        return fault(what, f"does not exist, and cannot be made: {why_not}", advice)
+        return fault(what, f"does not exist and cannot be made: {why_not}; {role.purpose}", advice)
     advice = "the first worker makes it, or eos check --create now"
-    return warning(what, "does not exist yet", advice)
+    return warning(what, f"does not exist yet; {role.purpose}", advice)
 
 
 def _is_mild(found: Sequence[Finding]) -> bool:
