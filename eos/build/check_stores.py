@@ -28,7 +28,7 @@ def ledger(subject: Subject, topic_ids: dict[str, str]) -> Section:
     it = _Redis(subject, topic_ids)
     checks = [
         Check("version and policy", it.refusals),
-        Check("server", it.server),
+        Check("memory, persistence, clock", it.server),
         Check("rights", it.rights),
         Check("keys", it.layouts),
     ]
@@ -45,7 +45,7 @@ def database(name: str, found: Any, subject: Subject, topic_ids: dict[str, str])
         topic_ids: As for `ledger`.
     """
     it = _Database(name, found, subject, topic_ids)
-    checks = [Check("tables", it.tables), Check("server", it.server)]
+    checks = [Check("tables", it.tables), Check("version, rights, clock", it.server)]
     if name != LEDGER:
         checks.append(Check("frontiers", it.frontiers))
     return Section(name, checks, Check("server", it.reach))

@@ -109,10 +109,9 @@ def _only(context: typer.Context, *names: str) -> None:
     given = [
         f"--{name}"
         for name in context.params
-        if name not in names and str(context.get_parameter_source(name)) == _COMMAND_LINE
+        if name not in names
+        and (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
     ]
     if given:
         raise ConfigError([f"the app itself says what it uses: leave {', '.join(given)} out"])
-
-
-_COMMAND_LINE = "ParameterSource.COMMANDLINE"

@@ -109,6 +109,7 @@ def of_options(
         sources=tuple(dict.fromkeys(topics)),
         targets=tuple(dict.fromkeys(to)),
         transactional=bool(to),
+        whole=False,
         relays=outbox is not None,
         instance_is_host=_is_host(settings),
     )

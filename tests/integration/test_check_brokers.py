@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from eos.core.settings import Settings
@@ -227,6 +227,15 @@ def test_a_worker_in_the_midst_of_a_transaction_is_not_disturbed(
     producer.produce(to, b"second")
     producer.commit_transaction(SECONDS)
     assert [message.value() for message in cluster.read_committed(to)] == [b"first", b"second"]
+
+    # What this would have seen: whoever takes the id in the ordinary way.
+    producer.begin_transaction()
+    Producer(config.producer(settings, settings.transactional_id(0))).init_transactions(SECONDS)
+    with pytest.raises(KafkaException):
+        producer.commit_transaction(SECONDS)
+        producer.begin_transaction()
+        producer.produce(to, b"third")
+        producer.commit_transaction(SECONDS)
 
 
 # --- brokers --------------------------------------------------------------------------------

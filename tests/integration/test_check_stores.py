@@ -161,8 +161,9 @@ def test_keys_of_another_layout_are_a_fault(
     only(found.faults, f"holds keys of topic {source} in layout 1", "purge")
 
 
+@pytest.mark.usefixtures("server")
 def test_a_redis_that_is_away_hides_nothing_of_the_brokers(
-    server: Any, own_redis: Stack, tmp_path: Path, bootstrap_servers: str
+    own_redis: Stack, tmp_path: Path, bootstrap_servers: str
 ) -> None:
     own_redis.redis.kill()
 
@@ -176,9 +177,8 @@ def test_a_redis_that_is_away_hides_nothing_of_the_brokers(
     only(found.fine, "1 broker, cluster")
 
 
-def test_a_redis_that_hangs_is_given_up_in_time(
-    server: Any, own_redis: Stack, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("server")
+def test_a_redis_that_hangs_is_given_up_in_time(own_redis: Stack, tmp_path: Path) -> None:
     own_redis.redis.pause()
     found = ledger(tmp_path, own_redis.redis_url)
 
@@ -232,23 +232,22 @@ def test_tables_that_are_missing_or_old_are_faults_with_the_command_that_helps(
     only(older.faults, "tables", "eos db migrate")
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_an_encoding_that_cannot_hold_all_text_is_a_fault(
-    tmp_path: Path, postgres_url: str
+    tmp_path: Path, postgres_url: str, encoding: str
 ) -> None:
-    name = f"ascii_{tmp_path.name.replace('-', '_')}"[:60].lower()
-    server, _, _ = postgres_url.rpartition("/")
+    server, _, name = postgres_url.rpartition("/")
+    other = f"{name}_{encoding.lower()}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(
-            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' "
+            f"CREATE DATABASE {other} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' "
             "TEMPLATE template0"
         )
-        create(engine := engine_of(f"{server}/{name}"))
-        engine.dispose()
-        found = database(tmp_path, f"{server}/{name}")
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        found = database(tmp_path, f"{server}/{other}")
+        admin.execute(f"DROP DATABASE {other} WITH (FORCE)")
 
     assert found.code == 1
-    only(found.faults, "encoding is SQL_ASCII", "ENCODING 'UTF8'")
+    only(found.faults, f"encoding is {encoding}", "ENCODING 'UTF8'")
 
 
 def test_rights_that_are_lacking_and_commits_that_may_be_forgotten_are_named(

@@ -33,9 +33,9 @@ def secret(subject: Subject) -> list[Finding]:
 def servers(subject: Subject) -> Iterator[Finding]:
     """See that there is an address for what is needed."""
     settings = subject.settings
-    if not settings.brokers:
+    if subject.whole and not settings.brokers:
         yield fault("brokers", "no address", "set EOS_BROKERS to host:port,host:port")
-    if subject.sources and not settings.ledger:
+    if subject.whole and subject.sources and not settings.ledger:
         advice = "set EOS_LEDGER to redis://host:port/0, postgresql://user@host/name or sqlite:///f"
         yield fault("ledger", "no address", advice)
     if settings.ledger.startswith("memory:"):

@@ -54,6 +54,7 @@ class Subject:
             nothing of them is ever read again.
         transactional: Whether Kafka's transactions are used by those who consume.
         relays: Whether an outbox is relayed, in the namespace of the settings.
+        whole: Whether this is all that an application needs: then what has no address is missing.
         instance_is_host: Whether `instance` is the default, the name of this host.
     """
 
@@ -64,6 +65,7 @@ class Subject:
     unrecovered: frozenset[str] = frozenset()
     transactional: bool = True
     relays: bool = False
+    whole: bool = True
     instance_is_host: bool = False
 
     @property

@@ -62,9 +62,14 @@ class SqlPreflight:
         Raises:
             RetriableError: It is away.
             FatalError: It refuses the login.
+            ConfigError: What it says of itself cannot be read.
         """
-        with translated(), self._engine.connect() as db:
-            db.execute(text("SELECT 1"))
+        try:
+            with translated(), self._engine.connect() as db:
+                db.execute(text("SELECT 1"))
+        except TypeError as error:  # the driver gives bytes for text then, and SQLAlchemy gives up
+            told = "its encoding is SQL_ASCII: create the database anew with ENCODING 'UTF8'"
+            raise ConfigError([told]) from error
 
     def tables(self) -> None:
         """Raise what is wrong with our tables.
