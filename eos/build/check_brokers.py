@@ -12,7 +12,7 @@ from eos.core.ports.preflight import Cluster, Extent, Group, Topic
 from eos.kafka import config, trial
 from eos.kafka.preflight import TIMEOUT, KafkaPreflight
 from eos.kafka.topics import KafkaTopics
-from eos.operate.checks import Check, Finding, Role, Section, Subject, ok
+from eos.operate.checks import Check, Finding, OwnTopic, Role, Section, Subject, ok
 from eos.operate.checks import brokers as broker_rules
 from eos.operate.checks import groups as group_rules
 from eos.operate.checks import rights as right_rules
@@ -76,7 +76,7 @@ class _Brokers:
         places = [
             (name, partition)
             for name, topic in self._there.items()
-            if self._roles[name] is Role.SOURCE
+            if self._roles[name] in (Role.SOURCE, Role.AUDIT)
             for partition in range(len(topic.copies))
             if partition not in topic.leaderless
         ]
@@ -150,7 +150,8 @@ class _Brokers:
         subject = self._subject
         if not isinstance(self._groups.get(subject.settings.group), Group):
             return
-        found = self._asked.offsets(subject.settings.group, list(self._extents))
+        read = [place for place in self._extents if place[0] in subject.sources]
+        found = self._asked.offsets(subject.settings.group, read)
         others = {topic for topic, _ in found.committed} - set(self._found)
         described = self._asked.topics(sorted(others)) | self._found
         missing = [name for name, topic in described.items() if topic is None]
@@ -216,14 +217,15 @@ class _Brokers:
 
     def _made(self) -> Iterator[Finding]:
         """Make topics that are missing."""
-        own = {topic.name: topic.partitions for topic in self._subject.own_topics()}
+        own = {topic.name: topic for topic in self._subject.own_topics()}
         before = self._asked.topics(sorted(self._roles))
         missing = [name for name, found in before.items() if found is None]
         if not missing:
             return
         topics = KafkaTopics(config.client(self._subject.settings))
         for name in missing:
-            topics.ensure([name], own.get(name, -1))
+            wanted = own.get(name, OwnTopic(name, self._roles[name]))
+            topics.ensure([name], wanted.partitions, retention=wanted.retention)
             yield ok(f"topic {name}", "made, with the cluster's default replication")
 
 

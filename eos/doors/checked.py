@@ -66,6 +66,7 @@ def _of_app(app: App) -> Checked:
             for step in app.steps
             if step.into is not None and same_database(engines[step.source].url, settings.ledger)
         ),
+        audits=any(not step.plain and step.into is None for step in app.steps),
         relays=app.relayed is not None,
         instance_is_host=_is_host(settings),
     )
@@ -109,6 +110,7 @@ def of_options(
         sources=tuple(dict.fromkeys(topics)),
         targets=tuple(dict.fromkeys(to)),
         transactional=bool(to),
+        audits=bool(to),
         whole=False,
         relays=outbox is not None,
         instance_is_host=_is_host(settings),

@@ -32,6 +32,7 @@ def run(
 
 def test_a_good_set_up_has_no_fault(run: Run, cluster: Cluster, namespace: str) -> None:
     cluster.create_named(f"{namespace}.dead-letters")
+    cluster.create_named(f"{namespace}.suppressed")
 
     found = run("--json")
 
@@ -55,11 +56,13 @@ def test_topics_that_are_missing_are_made_on_demand_and_the_next_run_is_clean(
     assert "create it" in only(before.faults, f"{namespace}.in", "does not exist")
     assert "create it" in only(before.faults, f"{namespace}.out", "does not exist")
     assert "--create" in only(before.warnings, f"{namespace}.dead-letters", "does not exist")
+    assert "--create" in only(before.warnings, f"{namespace}.suppressed", "does not exist")
     assert (made.code, made.faults) == (0, [])
-    assert len([line for line in made.fine if "made, with" in line]) == 3
+    assert len([line for line in made.fine if "made, with" in line]) == 4
     assert (after.code, after.faults) == (0, [])
     assert not any("does not exist" in line or "made, with" in line for line in after.told("ok"))
     assert cluster.ends(f"{namespace}.in")
+    only(after.fine, f"{namespace}.suppressed", "audit", "kept 8 days")  # the window and a week
 
 
 def test_a_relay_needs_its_topic_and_its_tables(
@@ -157,7 +160,7 @@ def test_a_pipe_gets_plain_lines_and_a_sum(run: Run) -> None:
     assert found.code == 0
     assert "\x1b" not in found.out
     assert re.search(r"^  ok +brokers: 1 broker", found.out, re.MULTILINE)
-    assert re.search(r"^no faults, 2 warnings in ", found.out, re.MULTILINE)
+    assert re.search(r"^no faults, 3 warnings in ", found.out, re.MULTILINE)
 
 
 def test_json_is_one_document_with_a_count(run: Run) -> None:

@@ -87,7 +87,7 @@ def run(
     cluster: Cluster,
 ) -> Callable[[], Checked]:
     """Runs it on an app whose topics are all there."""
-    for name in ("in", "out", "dead-letters"):
+    for name in ("in", "out", "dead-letters", "suppressed"):
         cluster.create_named(f"{namespace}.{name}")
     target = write_app(
         tmp_path,
@@ -109,30 +109,35 @@ def test_each_right_that_is_lacking_is_a_fault_and_none_is_once_all_are_granted(
     only(nothing.faults, f"topic {namespace}.in", "no right on it", "READ on it")
     only(nothing.faults, f"topic {namespace}.out", "no right on it", "WRITE on it")
     only(nothing.faults, f"topic {namespace}.dead-letters", "no right on it", "WRITE on it")
+    only(nothing.faults, f"topic {namespace}.suppressed", "no right on it", "WRITE and READ")
     only(nothing.faults, f"group {namespace}", "no right on it", "READ on it")
     only(nothing.warnings, "transactional ids", f"{namespace}.one.check", "WRITE on ids that begin")
     only(nothing.warnings, "broker settings", "DESCRIBE_CONFIGS on the cluster")
     only(nothing.fine, "persistence")
 
-    for name in ("in", "out", "dead-letters"):
+    for name in ("in", "out", "dead-letters", "suppressed"):
         grant(DESCRIBE, TOPIC, f"{namespace}.{name}")
     grant(DESCRIBE, GROUP, namespace)
     seen = run()
     assert seen.code == 1
-    only(seen.faults, "rights", f"READ on topic {namespace}.in", "the topic is read")
-    only(seen.faults, "rights", f"WRITE on topic {namespace}.out", "the topic is published to")
+    only(seen.faults, "rights", f"READ on topic {namespace}.in", "(read)")
+    only(seen.faults, "rights", f"WRITE on topic {namespace}.out", "(published to)")
     only(seen.faults, "rights", f"WRITE on topic {namespace}.dead-letters")
+    only(seen.faults, "rights", f"WRITE on topic {namespace}.suppressed")
+    only(seen.faults, "rights", f"READ on topic {namespace}.suppressed")
     only(seen.faults, "rights", f"READ on group {namespace}")
     only(seen.warnings, "topics", "settings may not be read", f"{namespace}.in")
 
     grant(READ, TOPIC, f"{namespace}.in")
     grant(WRITE, TOPIC, f"{namespace}.out")
     grant(WRITE, TOPIC, f"{namespace}.dead-letters")
+    grant(WRITE, TOPIC, f"{namespace}.suppressed")
+    grant(READ, TOPIC, f"{namespace}.suppressed")
     grant(READ, GROUP, namespace)
     grant(WRITE, TRANSACTIONAL_ID, f"{namespace}.", ResourcePatternType.PREFIXED)
     granted = run()
     assert (granted.code, granted.faults) == (0, [])
-    only(granted.fine, "rights", "3 topics and 1 groups")
+    only(granted.fine, "rights", "topics (4) and groups (1)")
     only(granted.fine, "transactional ids", "may be used")
 
 

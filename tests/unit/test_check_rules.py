@@ -228,6 +228,7 @@ def test_a_topic_as_it_should_be_is_one_line_that_is_fine(role: Role) -> None:
         (Role.SOURCE, True, ["fault"]),
         (Role.SOURCE, False, ["warning"]),
         (Role.LETTERS, True, ["warning"]),
+        (Role.AUDIT, True, ["fault"]),
         (Role.TARGET, True, []),
         (Role.POSITIONS, True, []),
     ],
@@ -373,6 +374,8 @@ def test_rights_are_judged_only_where_brokers_tell_them() -> None:
     assert judge(frozenset({"READ"})) == []
     assert judge(frozenset({"ALL"})) == []
     assert judge(frozenset({"READ"}), Role.TARGET) == ["fault"]
+    assert judge(frozenset({"READ"}), Role.AUDIT) == ["fault"]
+    assert judge(some, Role.AUDIT) == ["fault", "fault"]
     assert levels(right_rules.rights({"t": (Role.SOURCE, none)}, {})) == ["ok"]
 
 
@@ -461,9 +464,13 @@ def test_topics_of_ours_depend_on_what_the_application_does() -> None:
         return {own.name: own.role for own in it.own_topics()}
 
     both = subject(relays=True, namespace="ns")
-    assert names(both) == {"ns.dead-letters": Role.LETTERS, "ns.positions": Role.POSITIONS}
+    assert names(both) == {
+        "ns.dead-letters": Role.LETTERS,
+        "ns.suppressed": Role.AUDIT,
+        "ns.positions": Role.POSITIONS,
+    }
     assert names(replace(both, sources=(), grouped=False)) == {"ns.positions": Role.POSITIONS}
-    assert names(replace(both, relays=False)) == {"ns.dead-letters": Role.LETTERS}
+    assert names(replace(both, relays=False, audits=False)) == {"ns.dead-letters": Role.LETTERS}
     assert both.groups() == ["shop", "ns.relay"]
 
 

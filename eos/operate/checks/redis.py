@@ -73,5 +73,5 @@ def layouts(found: Mapping[str, str | None], ours: str) -> list[Finding]:
             )
             for topic, layout in others.items()
         ),
-        ok(_KEYS, f"has keys of {known} of {len(found)} topics, in layout {ours}"),
+        ok(_KEYS, f"of {known} of {len(found)} topics, in layout {ours}"),
     )

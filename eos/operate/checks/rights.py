@@ -7,10 +7,11 @@ from eos.operate.checks.finding import Finding, fault, ok, unless, warning
 from eos.operate.checks.subject import Role
 
 _NEEDED = {
-    Role.SOURCE: "READ",
-    Role.TARGET: "WRITE",
-    Role.LETTERS: "WRITE",
-    Role.POSITIONS: "READ",
+    Role.SOURCE: ("READ",),
+    Role.TARGET: ("WRITE",),
+    Role.LETTERS: ("WRITE",),
+    Role.AUDIT: ("WRITE", "READ"),
+    Role.POSITIONS: ("READ",),
 }
 
 
@@ -28,16 +29,16 @@ def rights(
         return [ok("rights", "the brokers do not tell")]
     return unless(
         [*_topics(topics), *_groups(groups)],
-        ok("rights", f"all that is needed on {len(topics)} topics and {len(groups)} groups"),
+        ok("rights", f"all that is needed on topics ({len(topics)}) and groups ({len(groups)})"),
     )
 
 
 def _topics(topics: Mapping[str, tuple[Role, Operations]]) -> Iterator[Finding]:
     for name, (role, may) in topics.items():
-        needed = _NEEDED[role]
-        if may and needed not in may and "ALL" not in may:
-            found = f"{needed} on topic {name} is not allowed; the topic is {role}"
-            yield fault("rights", found, f"allow our user {needed} on it")
+        for needed in _NEEDED[role]:
+            if may and not may & {needed, "ALL"}:
+                found = f"{needed} on topic {name} is not allowed ({role})"
+                yield fault("rights", found, f"allow our user {needed} on it")
 
 
 def _groups(groups: Mapping[str, Operations]) -> Iterator[Finding]:
@@ -49,7 +50,8 @@ def _groups(groups: Mapping[str, Operations]) -> Iterator[Finding]:
 
 def unseen(name: str, role: Role, why: str) -> Finding:
     """Say that a topic may not even be looked at."""
-    advice = f"allow our user {_NEEDED[role]} on it (docs/how-to/acls.md), or correct the name"
+    needed = " and ".join(_NEEDED[role])
+    advice = f"allow our user {needed} on it (docs/how-to/acls.md), or correct the name"
     return fault(f"topic {name}", f"{why}; {role.purpose}", advice)
 
 

@@ -55,7 +55,7 @@ def _of_section(section: Section, seconds: float) -> list[Finding]:
         ((reached, found),) = _side_by_side([section.reach], seconds)
         if not reached:
             if left := ", ".join(check.what for check in section.checks):
-                advice = "run it again once the server can be reached"
+                advice = "run it again once this is mended"
                 found = [*found, warning(section.name, f"not checked: {left}", advice)]
             return found
     for _, findings in _side_by_side(section.checks, seconds):

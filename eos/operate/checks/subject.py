@@ -17,12 +17,13 @@ class Role(StrEnum):
     SOURCE = "read"
     TARGET = "published to"
     LETTERS = "dead letters"
+    AUDIT = "audit"
     POSITIONS = "positions of relays"
 
     @property
     def purpose(self) -> str:
         """Say it of a topic that is not there."""
-        verb = "to be" if self in (Role.SOURCE, Role.TARGET) else "for"
+        verb = "to be" if self in (Role.SOURCE, Role.TARGET) else "for the"
         return f"it is {verb} {self}"
 
 
@@ -33,11 +34,13 @@ class OwnTopic(NamedTuple):
         name: Its name.
         role: What it is for: says which rights it takes, and how long it is to be kept.
         partitions: How many it gets.
+        retention: How long it keeps records, in seconds; 0: what the cluster gives.
     """
 
     name: str
     role: Role
-    partitions: int
+    partitions: int = CLUSTER_DEFAULT
+    retention: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class Subject:
         unrecovered: Those of the sources whose owners stand beside the effects, in one database:
             nothing of them is ever read again.
         transactional: Whether Kafka's transactions are used by those who consume.
+        audits: Whether suppressed records are written down in a topic.
         relays: Whether an outbox is relayed, in the namespace of the settings.
         whole: Whether this is all that an application needs: then what has no address is missing.
         instance_is_host: Whether `instance` is the default, the name of this host.
@@ -64,6 +68,7 @@ class Subject:
     targets: tuple[str, ...] = ()
     unrecovered: frozenset[str] = frozenset()
     transactional: bool = True
+    audits: bool = True
     relays: bool = False
     whole: bool = True
     instance_is_host: bool = False
@@ -76,8 +81,10 @@ class Subject:
     def own_topics(self) -> list[OwnTopic]:
         """Give the topics that eos needs for itself here. A new one is one more line."""
         settings = self.settings
+        audit = OwnTopic(settings.audit, Role.AUDIT, retention=settings.audit_retention)
         needed = [
-            (self.consumes, OwnTopic(settings.dead_letters, Role.LETTERS, CLUSTER_DEFAULT)),
+            (self.consumes, OwnTopic(settings.dead_letters, Role.LETTERS)),
+            (self.consumes and self.audits, audit),
             (self.relays, OwnTopic(f"{settings.namespace}.positions", Role.POSITIONS, SHARDS)),
         ]
         return [topic for needs, topic in needed if needs]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from eos.core.ports.preflight import Extent, Topic
 from eos.operate.checks.finding import (
     Finding,
-    bytes_shown,
     fault,
     ok,
     seconds_shown,
@@ -14,6 +13,7 @@ from eos.operate.checks.finding import (
     warning,
 )
 from eos.operate.checks.preferences import number
+from eos.operate.checks.retention import kept
 from eos.operate.checks.subject import Role
 
 MAX_MESSAGE_BYTES = 1_000_000
@@ -62,7 +62,7 @@ def of_topic(
     """
     found = [*_copies(known, brokers), *_stamps(known, now)]
     if known.settings is not None:
-        found += _kept(known, known.settings, window)
+        found += kept(known.what, known.role, known.settings, window, recovered=known.recovered)
         found += _sizes(known, known.settings, max_bytes)
     return [ok(known.what, _shown(known, now)), *found] if _is_mild(found) else found
 
@@ -103,8 +103,8 @@ def _shown(known: Known, now: float) -> str:
     parts = [str(known.role), f"{partitions} partition{'s' * (partitions != 1)}"]
     parts.append(f"{copies} cop{'ies' if copies != 1 else 'y'}")
     if known.settings is not None:
-        kept = number(known.settings, "retention.ms", _FOR_EVER)
-        parts.append(f"kept {'for ever' if kept < 0 else seconds_shown(kept / 1000)}")
+        keeps = number(known.settings, "retention.ms", _FOR_EVER)
+        parts.append(f"kept {'for ever' if keeps < 0 else seconds_shown(keeps / 1000)}")
         if known.role is Role.SOURCE:
             parts.append(known.settings.get("message.timestamp.type", ""))
     newest = max((extent.newest for extent in known.extents.values()), default=-1)
@@ -151,51 +151,6 @@ def _in_sync(known: Known, settings: Mapping[str, str], brokers: int) -> Iterato
         found = "unclean.leader.election.enable: a broker that lags behind may become leader"
         advice = "set it to false, or records that were acknowledged, and settled, may be lost"
         yield warning(what, found, advice)
-
-
-def _kept(known: Known, settings: Mapping[str, str], window: int) -> Iterator[Finding]:
-    if known.role not in (Role.SOURCE, Role.LETTERS):
-        return
-    policy = settings.get("cleanup.policy", "delete")
-    if "compact" in policy:
-        yield _compacted(known)
-    if "delete" not in policy:
-        return
-    kept = number(settings, "retention.ms", _FOR_EVER)
-    if 0 <= kept < window * 1000:
-        yield _too_short(known, kept / 1000, window)
-    limit = number(settings, "retention.bytes", _FOR_EVER)
-    if limit >= 0:
-        found = (
-            f"retention.bytes is {limit}: a partition that grows past {bytes_shown(limit)} loses "
-            "its oldest records, however young"
-        )
-        advice = f"set it to -1, or see that it holds {seconds_shown(window)} at your peak"
-        yield warning(known.what, found, advice)
-
-
-def _too_short(known: Known, kept: float, window: int) -> Finding:
-    numbers = f"kept for {seconds_shown(kept)}, the window is {seconds_shown(window)}"
-    advice = f"set retention.ms to {window * 1000} or more, or shorten the window"
-    if known.role is Role.LETTERS:
-        return warning(known.what, f"{numbers}: letters are gone before", advice)
-    if known.recovered:
-        found = f"{numbers}: a lost ledger could not be put back from what is left"
-        return fault(known.what, found, advice)
-    found = f"{numbers}: a group that is stopped for longer loses records"
-    return warning(known.what, found, advice)
-
-
-def _compacted(known: Known) -> Finding:
-    if known.role is Role.LETTERS:
-        found = "is compacted: a letter replaces earlier ones of its key"
-        return fault(known.what, found, "set cleanup.policy to delete")
-    found = (
-        "is compacted: records may go before they are read, and the owners of idempotency keys "
-        "with them; after a loss of the ledger, copies of these would be handled again"
-    )
-    advice = "if each record counts, set cleanup.policy to delete, or min.compaction.lag.ms past "
-    return warning(known.what, found, f"{advice}the longest time that the group may be stopped")
 
 
 def _sizes(known: Known, settings: Mapping[str, str], max_bytes: int) -> Iterator[Finding]:
