@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
 from eos.build.relays import relay_settings
-from eos.core.errors import FatalError
+from eos.core.errors import FatalError, RetriableError
 from eos.core.ports import Partition
 from eos.core.ports.preflight import Cluster, Extent, Group, Topic
 from eos.kafka import config, trial
@@ -61,7 +62,11 @@ class _Brokers:
 
     @cached_property
     def _settings(self) -> dict[str, str] | None:
-        return self._asked.broker_settings(min(self._cluster.brokers))
+        *first, last = sorted(self._cluster.brokers)
+        for broker in first:
+            with suppress(RetriableError):  # one that hangs is listed until its session is over
+                return self._asked.broker_settings(broker)
+        return self._asked.broker_settings(last)
 
     @cached_property
     def _found(self) -> dict[str, Topic | FatalError | None]:

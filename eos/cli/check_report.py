@@ -20,16 +20,17 @@ class Report:
 
     Args:
         as_json: Show nothing before the end, and then one JSON document.
+        console: Where to show it; default: standard output.
 
     Attributes:
         faults: How many there were.
         warnings: How many there were.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, console: Console | None = None) -> None:
         self.faults = self.warnings = 0
         self._as_json = as_json
-        self._console = Console(highlight=False)
+        self._console = console or Console(highlight=False)
         self._rows: list[dict[str, str]] = []
 
     def section(self, name: str, findings: Sequence[Finding]) -> None:

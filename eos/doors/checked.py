@@ -49,6 +49,8 @@ def of_app(target: str) -> Checked | ConfigError:
     app = load(target)
     if not isinstance(app, App):
         raise ConfigError([f"{target} is not an eos.App, but {app!r:.100}"])
+    if not app.steps and app.relayed is None:
+        raise ConfigError([f"{target} has no steps: write a handler with @app.step(topic)"])
     return _of_app(app)
 
 

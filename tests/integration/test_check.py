@@ -115,6 +115,15 @@ def test_all_wrong_settings_of_an_app_are_told_at_once(run: Run) -> None:
     only(found.faults, "group.id")
 
 
+def test_an_app_without_addresses_lacks_both_of_them(tmp_path: Path) -> None:
+    found = check(tmp_path, write_app(tmp_path, group="g", source="in", to="out"), "--json")
+
+    assert found.code == 1
+    assert len(found.faults) == 2
+    only(found.faults, "brokers", "set EOS_BROKERS")
+    only(found.faults, "ledger", "set EOS_LEDGER")
+
+
 def test_settings_that_the_client_does_not_take_are_told_by_name(run: Run) -> None:
     found = run("--json", kafka={"no.such.setting": 1, "linger.ms": "soon"})
 
@@ -129,6 +138,7 @@ def test_settings_that_the_client_does_not_take_are_told_by_name(run: Run) -> No
         (["shop:nothing"], "no 'nothing'"),
         (["shop"], "module:app"),
         (["shop:handle"], "not an eos.App"),
+        (["empty:app"], "has no steps"),
         (["broken:app"], "importing broken failed: ZeroDivisionError"),
         ([], "say what to check"),
         (["shop:app", "--brokers", "b:1"], "leave --brokers out"),
@@ -145,6 +155,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
 ) -> None:
     write_app(tmp_path, group="g", source="in", to="out")
     (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "empty.py").write_text("import eos\napp = eos.App(group='g')")
 
     found = check(tmp_path, *arguments)
 

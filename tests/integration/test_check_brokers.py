@@ -263,11 +263,20 @@ def test_one_broker_alone_is_a_warning(run: Run, source: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Stack]:
+def trio() -> Iterator[Stack]:
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("EOS_BOOTSTRAP_SERVERS", raising=False)
         with running(brokers=3, redis=False) as opened:
             yield opened
+
+
+@pytest.fixture
+def three(trio: Stack) -> Iterator[Stack]:
+    """Three brokers; all of them are there again afterwards."""
+    yield trio
+    for broker in trio.brokers:
+        broker.resume()
+        broker.start()
 
 
 def test_brokers_that_are_away_are_seen_in_what_they_leave_behind(
@@ -300,6 +309,21 @@ def test_brokers_that_are_away_are_seen_in_what_they_leave_behind(
     assert short.code == 1
     only(short.faults, f"topic {namespace}.out", "nothing can be published")
     only(short.fine, f"topic {namespace}.in", "3 copies")
+
+
+def test_one_of_three_brokers_that_hangs_keeps_nothing_else_from_being_checked(
+    three: Stack, tmp_path: Path, redis_url: str, namespace: str
+) -> None:
+    cluster = Cluster(three.bootstrap_servers)
+    cluster.create_named(f"{namespace}.in", partitions=3)
+    servers = ["--brokers", three.bootstrap_servers, "--ledger", redis_url]
+
+    three.brokers[0].pause()
+    found = check(tmp_path, "--json", *servers, "--group", namespace, "--topic", f"{namespace}.in")
+
+    assert found.code in (0, 1)  # whether the others have missed it by now
+    only(found.fine, "brokers, cluster")
+    only(found.fine, "persistence")
 
 
 # --- away -------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """`eos check` on real ledgers and databases: each fault is brought about, and named."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from eos.core.record import Shard
 from eos.core.settings import Settings
 from eos.db import create, engine_of
 from eos.devstack import Server, Stack, running
+from eos.devstack.ports import free_ports
+from eos.devstack.redis_server import answers
+from eos.devstack.waiting import wait_until
 from eos.kafka import config
 from eos.kafka.topics import KafkaTopics
 from eos.stores.redis import wire
@@ -142,6 +146,23 @@ def test_a_replica_is_a_fault(server: Any, own_redis: Stack, tmp_path: Path) -> 
 
     assert found.code == 1
     only(found.faults, "is a replica", "point EOS_LEDGER at the primary")
+
+
+def test_a_node_of_a_cluster_is_a_fault(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    options = ["--port", str(port), "--dir", str(tmp_path), "--cluster-enabled", "yes"]
+    with subprocess.Popen(
+        ["redis-server", *options, "--save", ""], stdout=subprocess.DEVNULL
+    ) as it:
+        try:
+            url = f"redis://127.0.0.1:{port}/0"
+            assert wait_until(lambda: answers(url), seconds=20)
+            found = ledger(tmp_path, url)
+        finally:
+            it.kill()
+
+    assert found.code == 1
+    only(found.faults, "is a node of Redis Cluster", "only one server is supported")
 
 
 def test_keys_of_another_layout_are_a_fault(

@@ -194,6 +194,9 @@ SETTINGS = {
 }
 
 
+FULL = Extent(start=0, stable=9, end=9)
+
+
 def of_topic(
     role: Role = Role.SOURCE,
     topic: Topic = FINE,
@@ -208,7 +211,7 @@ def of_topic(
         role=role,
         topic=topic,
         settings=settings,
-        extents=extents or {},
+        extents={0: FULL, 1: FULL, **(extents or {})},
         recovered=recovered,
     )
     return topic_rules.of_topic(known, window=DAY, brokers=3, max_bytes=1_000_000, now=NOW)
@@ -300,6 +303,25 @@ def test_time_stamps_are_compared_with_our_clock(newest: float, told: str) -> No
 
     assert levels(found) == (["warning"] if told else [])
     assert not found or told in found[0].found
+
+
+def test_a_partition_that_does_not_say_how_far_it_reaches_is_a_fault_unless_nobody_leads_it() -> (
+    None
+):
+    known = topic_rules.Known(
+        name="t", role=Role.SOURCE, topic=FINE, settings=None, extents={0: FULL}
+    )
+
+    def judge(known: topic_rules.Known) -> list[Finding]:
+        bounds = {"window": DAY, "brokers": 3, "max_bytes": 1_000_000}
+        return bad(topic_rules.of_topic(known, **bounds, now=NOW))
+
+    assert "partition 1: its leader" in the(judge(known)).found
+    assert (
+        "nobody leads partition 1"
+        in the(judge(replace(known, topic=replace(FINE, leaderless=(1,))))).found
+    )
+    assert judge(replace(known, role=Role.TARGET)) == []
 
 
 def test_only_a_transaction_that_is_open_for_longer_than_ours_is_a_warning() -> None:

@@ -62,7 +62,7 @@ def _compacted(what: str, role: Role) -> Finding:
         found = "is compacted: a letter replaces earlier ones of its key"
         return fault(what, found, "set cleanup.policy to delete")
     if role is Role.AUDIT:
-        found = "is compacted: its records have no keys, and are refused"
+        found = "is compacted: of all copies of a key it keeps the last one only"
         return fault(what, found, "set cleanup.policy to delete")
     found = (
         "is compacted: records may go before they are read, and the owners of idempotency keys "

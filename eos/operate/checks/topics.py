@@ -60,7 +60,7 @@ def of_topic(
         max_bytes: How large a message our client sends.
         now: The time, in seconds since the epoch.
     """
-    found = [*_copies(known, brokers), *_stamps(known, now)]
+    found = [*_copies(known, brokers), *_silent(known), *_stamps(known, now)]
     if known.settings is not None:
         found += kept(known.what, known.role, known.settings, window, recovered=known.recovered)
         found += _sizes(known, known.settings, max_bytes)
@@ -127,6 +127,16 @@ def _copies(known: Known, brokers: int) -> Iterator[Finding]:
         yield warning(what, found, "add copies (kafka-reassign-partitions.sh); three is usual")
     if known.settings is not None:
         yield from _in_sync(known, known.settings, brokers)
+
+
+def _silent(known: Known) -> Iterator[Finding]:
+    if known.role not in (Role.SOURCE, Role.AUDIT):
+        return
+    silent = {*range(len(known.topic.copies))} - {*known.extents} - {*known.topic.leaderless}
+    if silent:
+        listed = ", ".join(map(str, sorted(silent)))
+        found = f"partition {listed}: its leader does not say how far it reaches"
+        yield fault(known.what, found, "see whether that broker hangs, and run it again")
 
 
 def _in_sync(known: Known, settings: Mapping[str, str], brokers: int) -> Iterator[Finding]:
