@@ -227,11 +227,16 @@ class _Brokers:
         missing = [name for name, found in before.items() if found is None]
         if not missing:
             return
-        topics = KafkaTopics(config.client(self._subject.settings))
+        topics, made = KafkaTopics(config.client(self._subject.settings)), []
         for name in missing:
             wanted = own.get(name, OwnTopic(name, self._roles[name]))
+            if (why_not := self._asked.refusal(name, wanted.partitions)) is not None:
+                yield topic_rules.not_made(name, why_not)
+                continue
             topics.ensure([name], wanted.partitions, retention=wanted.retention)
+            made.append(name)
             yield ok(f"topic {name}", "made, with the cluster's default replication")
+        self._asked.await_topics(made)
 
 
 def _by_role(each: tuple[str, Role]) -> tuple[int, str]:

@@ -102,6 +102,12 @@ class KafkaPreflight:
         )
         return {name: _topic(name, answer) for name, answer in asked.items()}
 
+    def await_topics(self, names: Sequence[str]) -> None:
+        """Wait, not for ever, until topics that were made are known to the broker that we ask."""
+        deadline = time.monotonic() + TIMEOUT
+        while None in self.topics(names).values() and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+
     def extents(self, partitions: Sequence[Partition]) -> dict[Partition, Extent]:
         """Give how far partitions reach; those without a leader are left out."""
         if not partitions:

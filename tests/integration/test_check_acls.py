@@ -163,13 +163,17 @@ def test_a_topic_of_ours_that_may_not_be_made_is_a_fault(
     namespace: str,
 ) -> None:
     grant(WRITE, TOPIC, f"{namespace}.dead-letters")
+    grant(READ, GROUP, namespace)
     options = ["--json", "--brokers", stack.secured_servers, "--group", namespace]
 
     found = check(tmp_path, *options, "--kafka", client(PASSWORD))
+    refused = check(tmp_path, *options, "--create", "--kafka", client(PASSWORD))
     grant(AclOperation.CREATE, TOPIC, f"{namespace}.dead-letters")
     granted = check(tmp_path, *options, "--kafka", client(PASSWORD))
 
     only(found.faults, f"topic {namespace}.dead-letters", "cannot be made", "allow CREATE")
+    only(refused.faults, f"topic {namespace}.dead-letters", "was not made", "CREATE")
+    only(refused.fine, f"group {namespace}")
     only(granted.warnings, f"topic {namespace}.dead-letters", "does not exist yet")
 
 

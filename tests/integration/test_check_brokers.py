@@ -279,6 +279,21 @@ def three(trio: Stack) -> Iterator[Stack]:
         broker.start()
 
 
+def test_topics_are_made_with_the_cluster_s_default_replication(
+    three: Stack, tmp_path: Path, redis_url: str, namespace: str
+) -> None:
+    names = {"group": namespace, "source": f"{namespace}.in", "to": f"{namespace}.out"}
+    target = write_app(tmp_path, **names, brokers=three.bootstrap_servers, ledger=redis_url)
+
+    made = check(tmp_path, target, "--json", "--create")
+    after = check(tmp_path, target, "--json")
+
+    assert (made.code, made.faults) == (0, [])
+    assert (after.code, after.faults) == (0, [])
+    assert after.warnings == []  # three brokers, three copies, a secret: nothing to say
+    assert len([line for line in after.fine if "1 partition, 3 copies" in line]) == 4
+
+
 def test_brokers_that_are_away_are_seen_in_what_they_leave_behind(
     three: Stack, tmp_path: Path, redis_url: str, namespace: str
 ) -> None:

@@ -94,6 +94,12 @@ def missing(name: str, role: Role, why_not: str | None) -> Finding:
     return warning(what, f"does not exist yet; {role.purpose}", advice)
 
 
+def not_made(name: str, why: str) -> Finding:
+    """Say that a topic was not made, though that was wanted."""
+    advice = "allow CREATE on it, or create it yourself"
+    return fault(f"topic {name}", f"was not made: {why}", advice)
+
+
 def _is_mild(found: Sequence[Finding]) -> bool:
     return not any(each.level == "fault" for each in found)
 
