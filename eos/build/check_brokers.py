@@ -134,7 +134,13 @@ class _Brokers:
 
     def rights(self) -> list[Finding]:
         """Judge what our user may do."""
-        topics = {name: (self._roles[name], t.operations) for name, t in self._there.items()}
+        roles = {(name, role) for name, role in self._roles.items()}
+        roles |= {(name, Role.TARGET) for name in self._subject.targets}
+        topics = [
+            right_rules.Use(name, role, self._there[name].operations)
+            for name, role in sorted(roles)
+            if name in self._there
+        ]
         groups = {
             name: group.operations
             for name, group in self._groups.items()

@@ -24,7 +24,9 @@ def check(
     context: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[MODULE:APP]", help="Where your eos.App is; or none: see below."),
+        typer.Argument(
+            metavar="MODULE:APP", help="Where your eos.App is; without it, what the options name."
+        ),
     ] = None,
     brokers: Annotated[
         str | None, typer.Option(envvar="EOS_BROKERS", help="host:port,host:port")

@@ -16,6 +16,8 @@ from eos.devstack.waiting import wait_until
 from eos.kafka import config
 from tests.integration.check_kit import Checked, check, only, write_app
 from tests.integration.cluster import SECONDS, Cluster, Input
+from tests.integration.lines import Running, step
+from tests.integration.processes import quick
 
 Run = Callable[..., Checked]
 MINUTE_MS = 60_000
@@ -165,6 +167,42 @@ def test_members_that_share_partitions_otherwise_are_a_fault(
     only(found.faults, f"group {namespace}", "by range", "stop its members")
     only(found.fine, f"group {namespace}", "1 member, stable, range")
     assert (willing.code, willing.faults) == (0, [])
+
+
+def test_members_of_the_other_protocol_are_a_warning(
+    run: Run, source: str, namespace: str, bootstrap_servers: str
+) -> None:
+    servers = {"bootstrap.servers": bootstrap_servers}
+    conf = {**servers, "group.id": namespace, "group.protocol": "consumer"}
+    with closing(Consumer(conf)) as member:
+        member.subscribe([source])
+        assert wait_until(lambda: bool(member.poll(0.1) or member.assignment()), seconds=SECONDS)
+        found = run(source)
+        alike = run(source, kafka={"group.protocol": "consumer"})
+
+    only(found.warnings, f"group {namespace}", "consumer protocol, ours would the classic one")
+    assert not any("protocol" in line for line in alike.warnings)
+    assert (alike.code, alike.faults) == (0, [])
+
+
+def test_an_app_s_own_workers_are_fine(
+    run: Run, source: str, to: str, namespace: str, bootstrap_servers: str, redis_url: str
+) -> None:
+    """Checked while they work, and again when they are gone."""
+    settings = Settings(**quick(bootstrap_servers, redis_url, namespace))
+    cluster = Cluster(bootstrap_servers)
+    cluster.send(source, [Input(str(n), n % 2) for n in range(20)])
+    with Running(settings, [step(source, to)]):
+        cluster.await_settled(namespace, source)
+        working = run(source, instance="other")
+    gone = run(source, instance="other")
+
+    assert (working.code, working.faults) == (0, [])
+    only(working.fine, f"group {namespace}", "1 member, stable, cooperative-sticky")
+    only(working.fine, f"offsets of {namespace}", "2 partitions, 0 offsets behind")
+    only(working.fine, "keys", "of 1 of 1 topics, in layout")
+    assert (gone.code, gone.faults) == (0, [])
+    only(gone.fine, f"group {namespace}", "no members now")
 
 
 def test_a_transaction_that_holds_up_readers_is_named_with_the_tool_that_ends_it(

@@ -389,7 +389,8 @@ def test_rights_are_judged_only_where_brokers_tell_them() -> None:
     some, none = frozenset({"DESCRIBE"}), None
 
     def judge(may: frozenset[str] | None, role: Role = Role.SOURCE) -> list[str]:
-        return levels(bad(right_rules.rights({"t": (role, may)}, {"g": frozenset({"READ"})})))
+        uses = [right_rules.Use("t", role, may)]
+        return levels(bad(right_rules.rights(uses, {"g": frozenset({"READ"})})))
 
     assert judge(some) == ["fault"]
     assert judge(none) == []
@@ -398,7 +399,7 @@ def test_rights_are_judged_only_where_brokers_tell_them() -> None:
     assert judge(frozenset({"READ"}), Role.TARGET) == ["fault"]
     assert judge(frozenset({"READ"}), Role.AUDIT) == ["fault"]
     assert judge(some, Role.AUDIT) == ["fault", "fault"]
-    assert levels(right_rules.rights({"t": (Role.SOURCE, none)}, {})) == ["ok"]
+    assert levels(right_rules.rights([right_rules.Use("t", Role.SOURCE, none)], {})) == ["ok"]
 
 
 # --- stores ------------------------------------------------------------------------------------

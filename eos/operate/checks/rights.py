@@ -1,6 +1,7 @@
 """Rules on what our user may do, compared with what `docs/how-to/acls.md` says it needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from eos.core.ports.preflight import Operations
 from eos.operate.checks.finding import Finding, fault, ok, unless, warning
@@ -15,26 +16,39 @@ _NEEDED = {
 }
 
 
-def rights(
-    topics: Mapping[str, tuple[Role, Operations]], groups: Mapping[str, Operations]
-) -> list[Finding]:
+class Use(NamedTuple):
+    """What a topic is used for; one that is read and published to is used twice.
+
+    Attributes:
+        topic: Its name.
+        role: What for.
+        may: What our user may do with it.
+    """
+
+    topic: str
+    role: Role
+    may: Operations
+
+
+def rights(topics: Sequence[Use], groups: Mapping[str, Operations]) -> list[Finding]:
     """Judge what our user may do with topics and groups.
 
     Args:
-        topics: Of each topic that is there what it is for, and what may be done with it.
+        topics: What topics that are there are used for.
         groups: Of each group what may be done with it.
     """
-    told = [may for _, may in topics.values()] + list(groups.values())
+    told = [use.may for use in topics] + list(groups.values())
     if not any(told):
         return [ok("rights", "the brokers do not tell")]
+    count = len({use.topic for use in topics})
     return unless(
         [*_topics(topics), *_groups(groups)],
-        ok("rights", f"all that is needed on topics ({len(topics)}) and groups ({len(groups)})"),
+        ok("rights", f"all that is needed on topics ({count}) and groups ({len(groups)})"),
     )
 
 
-def _topics(topics: Mapping[str, tuple[Role, Operations]]) -> Iterator[Finding]:
-    for name, (role, may) in topics.items():
+def _topics(topics: Sequence[Use]) -> Iterator[Finding]:
+    for name, role, may in topics:
         for needed in _NEEDED[role]:
             if may and not may & {needed, "ALL"}:
                 found = f"{needed} on topic {name} is not allowed ({role})"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from eos.core.ports.preflight import Extent, Topic
 from eos.operate.checks.finding import (
     Finding,
+    Level,
     fault,
     ok,
     seconds_shown,
@@ -16,7 +17,6 @@ from eos.operate.checks.preferences import number
 from eos.operate.checks.retention import kept
 from eos.operate.checks.subject import Role
 
-MAX_MESSAGE_BYTES = 1_000_000
 _AHEAD_MS = 60_000
 _MILLENNIUM_MS = 1_000_000_000_000
 _FOR_EVER = -1
@@ -101,7 +101,7 @@ def not_made(name: str, why: str) -> Finding:
 
 
 def _is_mild(found: Sequence[Finding]) -> bool:
-    return not any(each.level == "fault" for each in found)
+    return not any(each.level is Level.FAULT for each in found)
 
 
 def _shown(known: Known, now: float) -> str:
