@@ -1,6 +1,7 @@
 """Settings → a ready line. The only package that knows every adapter."""
 
 from eos.build.checks import checks
+from eos.build.ledgers import inspect
 from eos.build.lines import line
 from eos.build.loops import Loop, loop
 from eos.build.relays import relay, relay_settings, resolve, upkeep
@@ -10,6 +11,7 @@ __all__ = [
     "Loop",
     "adapters",
     "checks",
+    "inspect",
     "ledger",
     "line",
     "loop",

@@ -39,6 +39,16 @@ class Parts:
     plain: Plain
 
 
+def identify_of(settings: Settings) -> Identify:
+    """Make what reads and digests idempotency keys."""
+    secret = settings.secret or f"eos derived secret of {settings.namespace}"
+    return Identify(
+        settings.key or standard,
+        Digest(secret.encode()),
+        by_partition=settings.scope == "partition",
+    )
+
+
 def parts_of(
     settings: Settings,
     ports: Ports,
@@ -68,12 +78,7 @@ def parts_of(
         interval: Kafka's offsets of plain topics fall behind by at most so many seconds.
         start: Tells where the user wants a partition read from that was just assigned.
     """
-    secret = settings.secret or f"eos derived secret of {settings.namespace}"
-    identify = Identify(
-        settings.key or standard,
-        Digest(secret.encode()),
-        by_partition=settings.scope == "partition",
-    )
+    identify = identify_of(settings)
 
     def shard(topic_id: str) -> Shard:
         return Shard(settings.namespace, settings.group, topic_id)

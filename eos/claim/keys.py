@@ -84,6 +84,12 @@ class Identify:
             record.idempotency_key = str(record.position)
         return key
 
+    def digests(self, key: str, partitions: int) -> list[bytes]:
+        """Give the digests of a key: one, or one for each partition where each has its own."""
+        raw = bounded(key.encode("utf-8", "surrogateescape"))
+        scopes = [n.to_bytes(4, "big") for n in range(partitions)] if self._by_partition else [b""]
+        return [self._digest(scope + raw) for scope in scopes]
+
     def _write(
         self,
         keys: list[bytes],

@@ -6,6 +6,7 @@ from eos.cli.check import check
 from eos.cli.db import db
 from eos.cli.demo import demo
 from eos.cli.dev import dev
+from eos.cli.ledger import ledger
 from eos.cli.outbox import outbox
 from eos.cli.relay import relay
 from eos.cli.run import run
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.add_typer(dev, name="dev")
 app.add_typer(db, name="db")
 app.add_typer(outbox, name="outbox")
+app.add_typer(ledger, name="ledger")
 app.command()(run)
 app.command()(relay)
 app.command()(check)

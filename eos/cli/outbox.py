@@ -1,22 +1,19 @@
 """`eos outbox`: looks after an outbox."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
+from eos.cli.patience import patiently
 from eos.cli.relay import KAFKA
-from eos.core.errors import AbortableError, ConfigError, EosError, RetriableError
+from eos.core.errors import ConfigError, EosError
 from eos.core.outbox import Progress
 from eos.core.settings import Settings
 from eos.doors.environment import client_settings
 from eos.operate.outbox import Resolution
 from eos.operate.outbox import status as look
-from eos.retry import Backoff
-
-T = TypeVar("T")
 
 Url = Annotated[
     str,
@@ -26,8 +23,6 @@ Url = Annotated[
         help="postgresql://user:password@host:port/name, sqlite:///file",
     ),
 ]
-
-_PATIENCE_SECONDS = 30.0
 
 outbox = typer.Typer(help="Look after the outbox in a SQL database.")
 
@@ -112,7 +107,7 @@ def resolve(
         settings = Settings(group=namespace, namespace=namespace, brokers=brokers, kafka=client)
         settings.check_servers()
         doing = build.resolve(build.relay_settings(settings), engine)
-        resolved = _patiently(lambda: doing(said[0]))
+        resolved = patiently(lambda: doing(said[0]))
     for shard, sent, waiting in resolved:
         typer.echo(f"shard {shard} goes on behind batch {sent}; {waiting} rows are published next")
     if not resolved:
@@ -130,19 +125,6 @@ def _check_namespace(found: str | None, given: str) -> None:
     if found != given:
         under = f"it is relayed under {found!r}" if found else "no relay ever ran"
         raise ConfigError([f"namespace={given!r}: {under}"])
-
-
-def _patiently(do: Callable[[], T]) -> T:
-    """Wait for servers that are busy: a transaction that a relay left open ends by itself."""
-    deadline, backoff, tries = time.monotonic() + _PATIENCE_SECONDS, Backoff(0.2, 2.0), 0
-    while True:
-        try:
-            return do()
-        except (RetriableError, AbortableError):
-            tries += 1
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(backoff.seconds(tries))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from eos.core import rules
 from eos.core.ports import Assertion, Claimed, Claims, Known, Mark, Recovery, Refused, Taken
+from eos.core.ports.inspection import GenerationState, LedgerState, PartitionState
 from eos.core.record import Shard
 from eos.core.rules import Admission, Owner, Verdict
 
@@ -269,6 +270,26 @@ class MemoryLedger:
                     if rules.droppable(end, self._window, times):
                         del state.generations[end]
             return len(state.generations)
+
+    def look(self, shard: Shard) -> LedgerState:
+        """Tell what is known of a shard."""
+        with self._mutex:
+            state = self._state(shard)
+            known = {*state.epochs, *state.claimed, *state.floors, *state.begun}
+            lists = (state.epochs, state.claimed, state.floors, state.begun)
+            return LedgerState(
+                self._sealed(state),
+                state.lock is not None and state.lock.until > self._clock(),
+                {p: PartitionState(*(each.get(p, 0) for each in lists)) for p in known},
+                [GenerationState(end, len(own)) for end, own in sorted(state.generations.items())],
+            )
+
+    def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
+        """Tell who owns keys."""
+        with self._mutex:
+            state = self._state(shard)
+            found = {digest: state.owner(digest) for digest in digests}
+            return {digest: owner for digest, owner in found.items() if owner}
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

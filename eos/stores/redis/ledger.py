@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -12,8 +12,9 @@ from redis.retry import Retry
 
 from eos.core.errors import ConfigError
 from eos.core.ports import Assertion, Claimed, Claims, Mark, Recovery, Refused, Taken
+from eos.core.ports.inspection import GenerationState, LedgerState, PartitionState
 from eos.core.record import Shard
-from eos.core.rules import Admission
+from eos.core.rules import Admission, Owner
 from eos.stores.redis import scripts, wire
 from eos.stores.redis.errors import translated
 
@@ -55,7 +56,7 @@ class RedisLedger:
         self._generation = generation or window
         self._checked = False
         self._server = b""
-        self._redis = _client(url, timeout)
+        self._redis = client_of(url, timeout)
         self._secret = self._redis.connection_pool.connection_kwargs.get("password")
 
     def check(self) -> None:
@@ -160,6 +161,21 @@ class RedisLedger:
         packed = wire.pack_numbers(frontier_times)
         return int(self._run(scripts.ADVANCE, shard, packed, partitions, self._window))
 
+    def look(self, shard: Shard) -> LedgerState:
+        """Tell what is known of a shard."""
+        sealed, locked, live, known = self._run(scripts.LOOK, shard)
+        return LedgerState(
+            bool(sealed),
+            bool(locked),
+            {number: PartitionState(*told) for number, *told in _by(5, known)},
+            sorted(GenerationState(*told) for told in _by(2, live)),
+        )
+
+    def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
+        """Tell who owns keys."""
+        found = self._run(scripts.FIND, shard, b"".join(digests))
+        return {digest: wire.unpack_owner(owner) for digest, owner in _by(2, found)}
+
     def close(self) -> None:
         """Give the connections back."""
         self._redis.close()
@@ -176,7 +192,11 @@ class RedisLedger:
                 return self._redis.eval(script.source, 1, meta, *args)
 
 
-def _client(url: str, timeout: float) -> Any:
+def _by(size: int, flat: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (flat[at : at + size] for at in range(0, len(flat), size))
+
+
+def client_of(url: str, timeout: float) -> Any:
     """Make the client; no error says anything of what the URL holds."""
     _, *rest = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)
     # An @ so late means that the password holds what ends it, and what is left of it would be

@@ -10,7 +10,7 @@ from eos.core.ports.preflight import RedisServer
 from eos.core.record import Shard
 from eos.stores.redis import scripts, wire
 from eos.stores.redis.errors import translated
-from eos.stores.redis.ledger import RedisLedger, _client
+from eos.stores.redis.ledger import RedisLedger, client_of
 
 LAYOUT = scripts.LAYOUT
 _NOBODY = Shard("eos", "check", "none")
@@ -29,7 +29,7 @@ class RedisPreflight:
 
     def __init__(self, url: str, *, timeout: float = 5.0) -> None:
         self._ledger = RedisLedger(url, window=1, timeout=timeout)
-        self._redis = _client(url, timeout)
+        self._redis = client_of(url, timeout)
         self._secret = self._redis.connection_pool.connection_kwargs.get("password")
 
     def version(self) -> str:

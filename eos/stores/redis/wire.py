@@ -110,11 +110,16 @@ def unpack_owners(verdicts: bytes, packed: bytes) -> dict[int, Owner]:
     if not packed:
         return {}
     places = (i for i, verdict in enumerate(verdicts) if verdict in _SUPPRESSED)
-    owners = (
-        Owner(position >> _OFFSET_BITS, position & ((1 << _OFFSET_BITS) - 1), fingerprint)
-        for position, fingerprint in _OWNER.iter_unpack(packed)
-    )
-    return dict(zip(places, owners, strict=True))
+    return dict(zip(places, (_owner(*told) for told in _OWNER.iter_unpack(packed)), strict=True))
+
+
+def unpack_owner(packed: bytes) -> Owner:
+    """Give an owner as it is stored."""
+    return _owner(*_OWNER.unpack(packed))
+
+
+def _owner(position: int, fingerprint: int) -> Owner:
+    return Owner(position >> _OFFSET_BITS, position & ((1 << _OFFSET_BITS) - 1), fingerprint)
 
 
 def _pack(

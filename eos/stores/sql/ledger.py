@@ -28,6 +28,7 @@ from sqlalchemy import Connection
 from eos.core import rules
 from eos.core.errors import RetriableError
 from eos.core.ports import Assertion, Claimed, Claims, Mark, Recovery, Refused, Taken
+from eos.core.ports.inspection import LedgerState, PartitionState
 from eos.core.record import Shard
 from eos.core.rules import Admission, Owner
 from eos.stores.sql.errors import translated
@@ -227,6 +228,24 @@ class SqlLedger:
             gone = [live[end] for end in live if rules.droppable(end, self._window, times)]
             book.drop(gone)
             return len(live) - len(gone)
+
+    def look(self, shard: Shard) -> LedgerState:
+        """Tell what is known of a shard."""
+        with self._transaction(writes=False) as connection:
+            book = Book.seen(connection, shard, self._clock)
+            if book is None:
+                return LedgerState(sealed=False, recovering=False, partitions={}, generations=[])
+            parts = {
+                p: PartitionState(part.epoch, part.claimed, part.floor, part.begun)
+                for p, part in book.all_parts().items()
+            }
+            return LedgerState(book.sealed, book.locked, parts, book.counts())
+
+    def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
+        """Tell who owns keys."""
+        with self._transaction(writes=False) as connection:
+            book = Book.seen(connection, shard, self._clock)
+            return {} if book is None else book.owners(digests, book.generations())
 
     def close(self) -> None:
         """Give the connections back."""

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     bindparam,
     delete,
+    func,
     literal_column,
     select,
     text,
@@ -23,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from eos.core.ports.inspection import GenerationState
 from eos.core.record import Shard
 from eos.core.rules import Owner
 from eos.stores.sql.arrays import array, joined
@@ -232,6 +234,17 @@ class Book:
         """Give the live generations: number by end."""
         rows = self.connection.execute(_LIVE, {"_shard": self.id})
         return {row.ends: row.id for row in rows}
+
+    def counts(self) -> list[GenerationState]:
+        """Count the owners of each live generation; the oldest first."""
+        counted = (
+            select(generations.c.ends, func.count(owners.c.digest))
+            .outerjoin(owners, owners.c.generation == generations.c.id)
+            .where(generations.c.shard == self.id, generations.c.ends.is_not(None))
+            .group_by(generations.c.ends)
+            .order_by(generations.c.ends)
+        )
+        return [GenerationState(ends, count) for ends, count in self.connection.execute(counted)]
 
     def owners(self, digests: Sequence[bytes], live: Mapping[int, int]) -> dict[bytes, Owner]:
         """Give who owns which of these keys."""

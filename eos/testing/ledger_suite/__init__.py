@@ -14,7 +14,7 @@ fails raises an AssertionError that says which sentence was broken. A ledger tha
 all is no proof of the rules; one that fails any of them loses or repeats records.
 """
 
-from eos.testing.ledger_suite import claims, hearsay, plain, recovery, window
+from eos.testing.ledger_suite import claims, hearsay, looking, plain, recovery, window
 from eos.testing.ledger_suite.desk import Exercise, Rig
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -23,6 +23,7 @@ EXERCISES: tuple[Exercise, ...] = (
     *window.EXERCISES,
     *plain.EXERCISES,
     *hearsay.EXERCISES,
+    *looking.EXERCISES,
 )
 
 
