@@ -159,6 +159,19 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovering:
+    """A shard of the ledger is being rebuilt from the log; told every few seconds.
+
+    Attributes:
+        topic: The topic's name.
+        left: How many offsets are still to be read again; 0: none, or it was given up.
+    """
+
+    topic: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """A shard of the ledger was rebuilt from the log.
 
@@ -274,6 +287,7 @@ Event = (
     | GivenAway
     | Waiting
     | Assigned
+    | Recovering
     | Recovered
     | ProducerRecreated
     | Lived

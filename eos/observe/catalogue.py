@@ -123,6 +123,12 @@ _ALL = (
         buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900),
     ),
     Instrument(
+        name="eos_recovery_left_offsets",
+        kind="gauge",
+        labels=("group", "topic"),
+        meaning="Offsets that a recovery under way has still to read again.",
+    ),
+    Instrument(
         name="eos_ledger_generations",
         kind="gauge",
         labels=("group", "topic"),

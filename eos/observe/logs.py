@@ -24,6 +24,7 @@ from eos.core.events import (
     ProducerRecreated,
     Published,
     Recovered,
+    Recovering,
     Retried,
     RowBuried,
     Settled,
@@ -96,6 +97,8 @@ class Logs:
             case Assigned(partitions=partitions):
                 names = ",".join(f"{topic}[{number}]" for topic, number in partitions)
                 self._say(_CONSUME, logging.INFO, "assigned", partitions=names)
+            case Recovering(topic, left) if left:
+                self._say(_LEDGER, logging.INFO, "recovering", topic=topic, left=left)
             case Recovered(topic, cause, records, seconds):
                 fields = {"topic": topic, "cause": cause, "records": records, "seconds": seconds}
                 self._say(_LEDGER, logging.INFO, "recovered", **fields)

@@ -20,6 +20,7 @@ from eos.core.events import (
     ProducerRecreated,
     Published,
     Recovered,
+    Recovering,
     Retried,
     RowBuried,
     Settled,
@@ -120,6 +121,8 @@ class Metrics:
             case Assigned(partitions=partitions):
                 for topic, _ in partitions:
                     self._know(topic)
+            case Recovering(topic, left):
+                self._tell("eos_recovery_left_offsets", left, topic)
             case Recovered():
                 self._recovered(event)
             case ProducerRecreated(reason=reason):

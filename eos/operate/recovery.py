@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from eos.claim.keys import Identify
 from eos.consume.lanes import record_of
 from eos.core.errors import RetriableError
-from eos.core.events import Emit, Recovered
+from eos.core.events import Emit, Recovered, Recovering
 from eos.core.frontier import Frontier
 from eos.core.ports import Assertion, Inbox, Ledger, Log, Recovery, Topics
 from eos.core.record import Message, Shard
@@ -21,6 +21,7 @@ from eos.core.rules import reread
 from eos.operate.audit import audited
 
 LOCK_SECONDS = 15.0
+TELL_SECONDS = 2.0
 
 
 class Recover:
@@ -97,6 +98,7 @@ class Recover:
         try:
             records = self._rebuild(shard, recovery, log, topic, begins)
         finally:
+            self._emit(Recovering(topic, 0))
             log.close()
         self._emit(Recovered(topic, cause, records, time.monotonic() - began))
         return records
@@ -145,15 +147,21 @@ class Recover:
             self._stay()
 
         suppressed = self._suppressed(topic, shard, log, ranges, since, alive)
-        records = 0
+        records, left, told = 0, sum(map(len, ranges.values())), 0.0
         for partition, offsets in ranges.items():
+            behind = left - len(offsets)  # once this one is read
             for messages in log.read(topic, partition, offsets):
+                if time.monotonic() >= told + TELL_SECONDS:
+                    self._emit(Recovering(topic, left))
+                    told = time.monotonic()
                 alive()
                 records += len(messages)
+                left = behind + offsets.stop - 1 - (messages[-1].offset() or 0)
                 assertion = self._assertion(partition, messages, shard, suppressed[partition])
                 assertion.settled = topic not in self._plain
                 if not self._ledger.reassert(shard, recovery, assertion):
                     raise _overtaken(topic)
+            left = behind
         return records
 
     def _suppressed(

@@ -8,7 +8,7 @@ from confluent_kafka import Message, Producer
 
 from eos.core.audit import Entry, read
 from eos.core.errors import AbortableError
-from eos.core.events import Aborted, Recovered, Waiting
+from eos.core.events import Aborted, Recovered, Recovering, Waiting
 from eos.core.ports import Ports
 from eos.core.rules import Verdict
 from eos.core.settings import Settings
@@ -123,6 +123,22 @@ def open_transaction(servers: str, topic: str) -> Iterator[None]:
     assert producer.flush(SECONDS) == 0
     yield
     producer.abort_transaction(SECONDS)
+
+
+def test_a_recovery_tells_how_much_it_has_still_to_read(
+    settings: Settings, source: str, to: str, cluster: Cluster
+) -> None:
+    cluster.send(source, with_copies(33, 100))
+    with Running(settings, [step(source, to)]) as line:
+        cluster.await_settled(settings.group, source)
+        before = len(line.saw(Recovering))
+        flush(settings.ledger)()
+        cluster.send(source, [Input("late", 0)])
+        cluster.await_settled(settings.group, source)
+    told = [event.left for event in line.saw(Recovering)[before:]]
+    assert told[-1] == 0
+    assert max(told) >= 100
+    assert told == sorted(told, reverse=True)
 
 
 def test_recovery_waits_for_whoever_has_a_transaction_open_in_the_audit_and_says_so(
