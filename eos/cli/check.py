@@ -1,10 +1,12 @@
 """`eos check`: whether all that an application uses is as it must be."""
 
 import logging
+import os
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -84,7 +86,16 @@ def check(
         print(f"eos: {one_line(error)}", file=sys.stderr)
         raise typer.Exit(BAD_INPUT) from error
     _run(found, report, create=create)
-    raise typer.Exit(1 if report.faults else 0)
+    _leave(1 if report.faults else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, though a check may hang in a library: Python's own end could crash there."""
+    if any(thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 def _app(target: str) -> checked.Checked | ConfigError:

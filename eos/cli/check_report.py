@@ -50,7 +50,7 @@ class Report:
         """Show the sum."""
         if self._as_json:
             counts = {"faults": self.faults, "warnings": self.warnings}
-            print(json.dumps({**counts, "rows": self._rows}, indent=2))
+            print(json.dumps({**counts, "rows": self._rows}, indent=2), flush=True)
             return
         sum_ = f"{_counted(self.faults, 'fault')}, {_counted(self.warnings, 'warning')}"
         worst = Level.FAULT if self.faults else Level.WARNING if self.warnings else Level.OK

@@ -42,6 +42,7 @@ class Checked:
     @property
     def rows(self) -> list[dict[str, str]]:
         """The rows of its JSON."""
+        assert self.out, (self.code, self.err)
         found: list[dict[str, str]] = json.loads(self.out)["rows"]
         return found
 
