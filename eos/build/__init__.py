@@ -2,9 +2,11 @@
 
 from eos.build.checks import checks
 from eos.build.ledgers import inspect
+from eos.build.letters import letters, redrive
 from eos.build.lines import line
 from eos.build.loops import Loop, loop
 from eos.build.relays import relay, relay_settings, resolve, upkeep
+from eos.build.replays import replays
 from eos.build.servers import adapters, ledger, observers
 
 __all__ = [
@@ -13,11 +15,14 @@ __all__ = [
     "checks",
     "inspect",
     "ledger",
+    "letters",
     "line",
     "loop",
     "observers",
+    "redrive",
     "relay",
     "relay_settings",
+    "replays",
     "resolve",
     "upkeep",
 ]

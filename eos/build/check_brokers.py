@@ -11,7 +11,7 @@ from eos.core.errors import FatalError, RetriableError
 from eos.core.ports import Partition
 from eos.core.ports.preflight import Cluster, Extent, Group, Topic
 from eos.kafka import config, trial
-from eos.kafka.preflight import TIMEOUT, KafkaPreflight
+from eos.kafka.preflight import KafkaPreflight
 from eos.kafka.topics import KafkaTopics
 from eos.operate.checks import Check, Finding, OwnTopic, Role, Section, Subject, ok
 from eos.operate.checks import brokers as broker_rules
@@ -21,6 +21,8 @@ from eos.operate.checks import topics as topic_rules
 from eos.operate.checks.preferences import number
 
 _LOOK_SECONDS = 5.0
+_TRANSACT_SECONDS = 20.0
+"""The first one of a cluster has the brokers make their topic of transactions."""
 _INTERNAL = tuple(each.name for each in broker_rules.INTERNAL)
 
 
@@ -195,7 +197,7 @@ class _Brokers:
         for first in ids:
             name, why = f"{first.rpartition('.')[0]}.{slot}", None
             try:
-                trial.transact(config.producer(settings, name), TIMEOUT)
+                trial.transact(config.producer(settings, name), _TRANSACT_SECONDS)
             except FatalError as error:
                 why = str(error)
             yield right_rules.transactional_id(name, f"{first}, …", why, is_theirs=name == first)

@@ -4,7 +4,7 @@ from typing import cast
 
 from eos.build.parts import identify_of
 from eos.build.servers import ledger
-from eos.core.ports.inspection import Inspection
+from eos.core.ports.inspection import Inspection, Surgery
 from eos.core.record import Shard
 from eos.core.settings import Settings
 from eos.kafka import config
@@ -20,11 +20,14 @@ def inspect(settings: Settings) -> Inspect:
         settings: Group, namespace, brokers and ledger; secret and scope as the workers have them.
     """
     topics = KafkaTopics(config.client(settings))
+    found = ledger(settings)
     return Inspect(
-        ledger=cast("Inspection", ledger(settings)),
+        ledger=cast("Inspection", found),
+        surgery=cast("Surgery", found),
         topics=topics,
         log=KafkaLog(config.consumer(settings), topics),
         shard=lambda topic_id: Shard(settings.namespace, settings.group, topic_id),
         audit=settings.audit,
         digests=identify_of(settings).digests,
+        window=settings.window_seconds,
     )

@@ -127,7 +127,9 @@ def loop(
         plain=parts.plain,
         settle=settle_of(settings, ports, parts, tell, clock) if producer else None,
         publish=ports.publish,
-        letters=DeadLetters(settings.dead_letters, config.max_message_bytes(settings)),
+        letters=DeadLetters(
+            settings.dead_letters, config.max_message_bytes(settings), settings.group
+        ),
         window=Window(ports.ledger, parts.consume, tell, clock),
         ledger=ports.ledger,
         backoff=Backoff(FIRST_PAUSE, LONGEST_PAUSE),

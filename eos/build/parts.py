@@ -14,6 +14,7 @@ from eos.core.keys import standard
 from eos.core.ports import NO_INBOXES, Clock, Inbox, Partition, Ports
 from eos.core.record import Shard
 from eos.core.settings import Settings, duration
+from eos.operate.gaps import Mend
 from eos.operate.recovery import Recover
 from eos.settle import Settle
 from eos.settle.beside import Beside
@@ -46,6 +47,7 @@ def identify_of(settings: Settings) -> Identify:
         settings.key or standard,
         Digest(secret.encode()),
         by_partition=settings.scope == "partition",
+        group=settings.group,
     )
 
 
@@ -96,6 +98,7 @@ def parts_of(
         plain=plain,
         start=start,
         inboxes=inboxes,
+        offsets_reset=settings.offsets_reset,
     )
     consume = Consume(
         reader=ports.reader,
@@ -129,6 +132,18 @@ def parts_of(
         begin=opening.begin,
         settings=settings,
         emit=emit,
+    )
+    opening.gaps.mend = Mend(
+        ledger=ports.ledger,
+        log=ports.log,
+        topics=ports.topics,
+        recover=recover,
+        inboxes=inboxes,
+        audit=settings.audit,
+        publish=ports.publish,
+        stay=consume.stay,
+        emit=emit,
+        clock=clock,
     )
     if interval is None:
         interval = duration(settings.commit_interval)

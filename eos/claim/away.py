@@ -80,9 +80,19 @@ class Around:
         """Take floors, and what has begun, back."""
         return self._ledger.rewind(shard, marks)
 
-    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
-        """Take, or hold on to, the recovery lock."""
-        return self._ledger.lock(shard, token, seconds)
+    def void(self, shard: Shard, mark: Mark, start: int) -> bool:
+        """Note that nothing is delivered any more somewhere."""
+        return self._ledger.void(shard, mark, start)
+
+    def unseal(self, shard: Shard) -> None:
+        """Let nobody claim before the shard was recovered."""
+        self._ledger.unseal(shard)
+
+    def lock(
+        self, shard: Shard, token: str, seconds: float, partitions: Sequence[int] | None = None
+    ) -> Recovery | None:
+        """Take, or hold on to, what is to be recovered."""
+        return self._ledger.lock(shard, token, seconds, partitions)
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
         """Put owners back."""
@@ -94,9 +104,10 @@ class Around:
         recovery: Recovery,
         frontiers: Mapping[int, int],
         begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
         """Seal the shard anew."""
-        return self._ledger.open(shard, recovery, frontiers, begun)
+        return self._ledger.open(shard, recovery, frontiers, begun, partitions)
 
     def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
         """Tell how far partitions have come in log time."""
@@ -211,10 +222,12 @@ class Fail(Around):
         with _failing():
             return super().settle(shard, seal, marks)
 
-    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
-        """Take, or hold on to, the recovery lock."""
+    def lock(
+        self, shard: Shard, token: str, seconds: float, partitions: Sequence[int] | None = None
+    ) -> Recovery | None:
+        """Take, or hold on to, what is to be recovered."""
         with _failing():
-            return super().lock(shard, token, seconds)
+            return super().lock(shard, token, seconds, partitions)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Asks the ledger, one call per batch and shard, and keeps what is to be handled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from eos.claim.away import UNCHECKED
 from eos.claim.keys import Identify
@@ -9,14 +10,27 @@ from eos.core import events, rules
 from eos.core.errors import AbortableError, FatalError
 from eos.core.events import Emit
 from eos.core.keys import sender
-from eos.core.ports import Claimed, Claims, Effects, Known, Ledger, Refused, Suppressed
+from eos.core.ports import Claimed, Claims, Effects, Known, Ledger, Mark, Refused, Suppressed
 from eos.core.record import Record, Shard
-from eos.core.rules import HANDLED, Admission, Verdict
+from eos.core.rules import HANDLED, Admission, Owner, Verdict
 from eos.core.settings import Settings
 
-Recover = Callable[[str, str, Mapping[int, int]], int]
-"""Rebuilds the ledger of a topic from the log: its name, the cause, and where the group begins in
-partitions that it had settled nothing of. Gives how many records were read again."""
+
+class Recover(Protocol):
+    """Puts owners back into the ledger, from the log."""
+
+    def __call__(self, topic: str, cause: str, begins: Mapping[int, int]) -> int:
+        """Rebuild the ledger of a topic; give how many records were read again.
+
+        Args:
+            topic: Its name.
+            cause: `closed` or `gap`.
+            begins: Where the group begins in partitions that it had settled nothing of.
+        """
+
+    def load(self, topic: str, replayed: Mapping[int, range]) -> int:
+        """Put back what an open ledger has forgotten of what is to be handled again."""
+
 
 Seals = dict[str, tuple[Shard, str]]
 """By topic, the shard and the seal under which records were claimed."""
@@ -66,6 +80,7 @@ class Claim:
             slices = [s for s in batch if s.lane.partition[0] == topic]
             if slices[0].lane.joined:
                 self._begin([slice_.lane for slice_ in slices])
+                self._load(topic, slices)
             else:
                 self._claim(topic, slices)
         return batch
@@ -98,11 +113,13 @@ class Claim:
         shard = slices[0].lane.shard
         if new := [slice_.lane for slice_ in slices if not slice_.lane.ours]:
             self._begin_lanes(topic, shard, slices, new)
+        self._load(topic, slices)
         batch = [self._claims(slice_) for slice_ in slices]
         answer = self._ledger.claim(shard, batch)
         if isinstance(answer, Refused):
             self._refused(topic, slices, answer)
         else:
+            self._check_floors(topic, shard, slices, answer)
             if not (slices[0].lane.plain or slices[0].lane.inbox):
                 self._check_seal(topic, shard, answer.seal)
             self._sort(topic, slices, batch, answer)
@@ -126,6 +143,22 @@ class Claim:
             raise AbortableError(f"the ledger of {topic} was recovered", "ledger_closed")
         self._begin(new)
 
+    def _load(self, topic: str, slices: Sequence[Slice]) -> None:
+        """Let the ledger know what it may have forgotten, before that is handled again."""
+        lanes = [slice_.lane for slice_ in slices if not slice_.lane.loaded]
+        if not lanes:
+            return
+        again = {
+            lane.partition[1]: range(lane.frontier, lane.replay.peak)
+            for lane in lanes
+            if lane.replay is not None
+        }
+        self._recover.load(topic, again)
+        for lane in lanes:
+            lane.loaded = True
+        # While records were read again, nothing flowed here.
+        raise AbortableError(f"the owners of a replay of {topic} were put back", "replay")
+
     def _claims(self, slice_: Slice) -> Claims:
         lane = slice_.lane
         begun = slice_.end if lane.plain and self._in_doubt == "retry" else 0
@@ -135,7 +168,8 @@ class Claim:
         if slice_.records:
             self._identify(slice_.records, claims)
         else:
-            self._identify.headers(slice_.offsets, slice_.messages, claims)
+            topic_id = lane.shard.topic_id
+            self._identify.headers(slice_.offsets, slice_.messages, claims, topic_id)
         return claims
 
     def _refused(self, topic: str, slices: list[Slice], answer: Refused) -> None:
@@ -155,6 +189,25 @@ class Claim:
             f"claims of {topic}[{answer.partition}] below {slice_.start} are lost", "ledger_gap"
         )
 
+    def _check_floors(
+        self, topic: str, shard: Shard, slices: Sequence[Slice], answer: Claimed
+    ) -> None:
+        """A floor above where a replay is comes from before it: take it back.
+
+        An older dump of the ledger has it; or a worker that was thought dead told it to a ledger
+        that had just been lost. What is to be handled again would be swallowed as settled.
+        """
+        stale = [
+            Mark(lane.partition[1], lane.epoch, lane.frontier)
+            for lane in (slice_.lane for slice_ in slices)
+            if not lane.plain
+            and lane.replayed(lane.frontier)
+            and answer.known[lane.partition[1]].floor > lane.frontier
+        ]
+        if stale:
+            self._ledger.rewind(shard, stale)
+            raise AbortableError(f"the ledger had {topic} settled from before a replay", "replay")
+
     def _check_seal(self, topic: str, shard: Shard, seal: str) -> None:
         """All claims of one transaction are made under one seal."""
         if self._sealed.setdefault(topic, (shard, seal))[1] != seal:
@@ -172,16 +225,26 @@ class Claim:
             simple = (
                 answer.verdicts[at:end].count(Verdict.FRESH) == end - at
                 and slice_.start >= max(known.floor, slice_.lane.begun)
+                and not slice_.lane.replayed(slice_.start)
                 and not (without and self._missing_key != "position")
+                and not claims.redriven
             )
             if not simple:
                 places = dict(zip(claims.offsets, range(at, end), strict=True))
+                digests = dict(zip(claims.offsets, claims.digests, strict=True))
                 records = slice_.complete()
                 for record in records:
                     if not record.idempotency_key:
                         self._identify.name(record)
                 slice_.judged = [
-                    _judge(slice_.lane, record, places.get(record.offset), answer, known)
+                    _judge(
+                        slice_.lane,
+                        record,
+                        places.get(record.offset),
+                        digests.get(record.offset, b""),
+                        answer,
+                        known,
+                    )
                     for record in records
                 ]
                 in_doubt += sum(judged.in_doubt for judged in slice_.judged)
@@ -194,7 +257,10 @@ class Claim:
                 read = slice_.records
                 self._select(slice_, slice_.judged)
                 if not slice_.lane.plain:
-                    slice_.suppressed = _suppressed(slice_, read, slice_.judged, claims)
+                    slice_.suppressed = [
+                        *_suppressed(slice_, read, slice_.judged, claims),
+                        *_taken_over(read, slice_.judged, claims),
+                    ]
 
     def _select(self, slice_: Slice, judged: list[Judged]) -> None:
         """Keep in a slice what is to be handled, in the order of the policies."""
@@ -221,13 +287,18 @@ class Claim:
         slice_.rejected.append((record, reason))
 
 
-def _judge(lane: Lane, record: Record, place: int | None, answer: Claimed, known: Known) -> Judged:
+def _judge(
+    lane: Lane, record: Record, place: int | None, digest: bytes, answer: Claimed, known: Known
+) -> Judged:
     """Give the verdict of one record; `place` says where it stands in the answer."""
     owner = None
     if place is None:
         verdict = Verdict.SETTLED if record.offset < known.floor else Verdict.FRESH
     else:
         verdict, owner = answer.verdicts[place], answer.owners.get(place)
+    replay = lane.replayed(record.offset)
+    if replay and not replay.handles(record.offset, digest):
+        verdict, owner = Verdict.SETTLED, None
     return Judged(
         verdict,
         keyed=place is not None,
@@ -263,6 +334,23 @@ def _suppressed(
         for record, found in zip(read, judged, strict=True)
         if found.owner is not None and record.offset not in kept
     ]
+
+
+def _taken_over(read: list[Record], judged: list[Judged], claims: Claims) -> Iterator[Suppressed]:
+    """Give the dead letters whose keys redriven records have taken over, for the audit.
+
+    Whichever of the two recovery reads first, it must not give the key back to the letter: a
+    second redrive of it would take the key over again, and be handled.
+    """
+    if not claims.redriven:
+        return
+    found = {record.offset: each for record, each in zip(read, judged, strict=True)}
+    for n, (partition, offset) in claims.redriven.items():
+        at = claims.offsets[n]
+        if found[at].verdict in HANDLED:
+            owner = Owner(claims.partition, at, claims.fingerprints[n])
+            told = (claims.digests[n], owner, Verdict.FRESH, claims.times[n], None)
+            yield Suppressed(partition, offset, *told)
 
 
 def _remember_marks(lane: Lane, claims: Claims, known: Known, seal: str) -> None:

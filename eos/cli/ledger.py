@@ -1,25 +1,19 @@
 """`eos ledger`: how a ledger stands, and why a record was suppressed."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from eos.cli.operators import clear_errors, group_settings
 from eos.cli.patience import patiently
 from eos.cli.relay import KAFKA
-from eos.core.errors import ConfigError, EosError, FatalError
-from eos.core.settings import Settings
-from eos.doors.environment import client_settings, from_environment
+from eos.core.errors import ConfigError, RetriableError
+from eos.core.rules import HANDLED
 from eos.operate.ledger import Explanation, Inspect
 from eos.operate.ledger import Status as LedgerStatus
-from eos.workers.contract import one_line
 
-BAD_INPUT = 2
 PATIENCE_SECONDS = 8.0
 
 Topic = Annotated[str, typer.Argument(help="The topic that the group reads.")]
@@ -29,7 +23,7 @@ Group = Annotated[str, typer.Option(envvar="EOS_GROUP", help="Who consumes.")]
 Namespace = Annotated[str | None, typer.Option(envvar="EOS_NAMESPACE", help="Default: the group.")]
 
 ledger = typer.Typer(
-    help="Look at a ledger. EOS_SECRET, EOS_SCOPE and EOS_WINDOW must be those of the workers."
+    help="Look after a ledger. EOS_SECRET, EOS_SCOPE and EOS_WINDOW must be those of the workers."
 )
 
 
@@ -43,7 +37,7 @@ def status(
     kafka: Annotated[str | None, KAFKA] = None,
 ) -> None:
     """Say whether it is open, how far each partition is, and how many keys it has."""
-    with _clear_errors():
+    with clear_errors():
         look = _inspect(brokers, ledger, group, namespace, kafka)
         found = patiently(lambda: look.status(topic), PATIENCE_SECONDS)
     _show(topic, found)
@@ -60,7 +54,7 @@ def explain(
     kafka: Annotated[str | None, KAFKA] = None,
 ) -> None:
     """Say which record owns an idempotency key, and what was suppressed in favour of it."""
-    with _clear_errors():
+    with clear_errors():
         look = _inspect(brokers, ledger, group, namespace, kafka)
         found = patiently(lambda: look.explain(topic, key), PATIENCE_SECONDS)
     _tell(topic, key, found)
@@ -77,7 +71,7 @@ def sources(
     top: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
 ) -> None:
     """Say who sends the most duplicates, by the header that names the sender."""
-    with _clear_errors():
+    with clear_errors():
         look = _inspect(brokers, ledger, group, namespace, kafka)
         found = patiently(lambda: look.sources(topic, top), PATIENCE_SECONDS)
     for name, count in found:
@@ -86,10 +80,61 @@ def sources(
         typer.echo(f"No record of {topic} was suppressed, as far as the audit goes back.")
 
 
+@ledger.command()
+def recover(
+    topic: Topic,
+    brokers: Brokers,
+    ledger: Url,
+    group: Group,
+    namespace: Namespace = None,
+    kafka: Annotated[str | None, KAFKA] = None,
+) -> None:
+    """Break the seal: the next worker that claims rebuilds the ledger from the log.
+
+    Workers may run meanwhile: what they have in hand is aborted and handled again.
+    """
+    with clear_errors():
+        look = _inspect(brokers, ledger, group, namespace, kafka)
+        patiently(lambda: look.unseal(topic), PATIENCE_SECONDS)
+    typer.echo(f"The ledger of {topic} is closed: the next worker that claims recovers it.")
+
+
+@ledger.command()
+def purge(
+    brokers: Brokers,
+    ledger: Url,
+    group: Group,
+    topic: Annotated[str | None, typer.Argument(help="The topic that the group reads.")] = None,
+    topic_id: Annotated[
+        str | None, typer.Option(help="Of a topic that was deleted: its id, in place of its name.")
+    ] = None,
+    namespace: Namespace = None,
+    kafka: Annotated[str | None, KAFKA] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
+) -> None:
+    """Delete all that the ledger knows of a topic, and break the seal.
+
+    If the group goes on with it, that is recovered from the log, as after any loss: then nothing
+    but memory is gained, and steps without `to=` find what was in flight in doubt.
+    """
+    with clear_errors():
+        if (topic is None) == (topic_id is None):
+            raise ConfigError(["say which: a topic, or --topic-id of one that was deleted"])
+        if topic_id is not None and not re.fullmatch(r"[A-Za-z0-9_-]{22}", topic_id):
+            raise ConfigError([f"topic-id={topic_id!r} is none: it has 22 letters and digits"])
+        if not yes:
+            raise ConfigError([f"this deletes the keys of {topic or topic_id!r}: add --yes"])
+        look = _inspect(brokers, ledger, group, namespace, kafka)
+        if not patiently(lambda: look.purge(topic, topic_id), PATIENCE_SECONDS):
+            raise RetriableError(f"a worker recovers {topic or topic_id} now: run it again later")
+    typer.echo(f"The ledger knows nothing of {topic or topic_id} any more.")
+
+
 def _show(topic: str, found: LedgerStatus) -> None:
     state = found.ledger
     if state.recovering:
-        stands = "being recovered"
+        done = len(state.done)
+        stands = "being recovered" + (f": {done} of {len(found.partitions)} done" if done else "")
     else:
         stands = "open" if state.sealed else "closed: the next worker that claims recovers it"
     typer.echo(f"{topic}  {stands}")
@@ -109,16 +154,23 @@ def _tell(topic: str, key: str, found: Explanation) -> None:
             f"{key!r} has no owner in {topic}: nobody claimed it within the window, or EOS_SECRET, "
             "EOS_SCOPE or the namespace are not those of the workers."
         )
-    for owner, settled, log_time in found.claimants:
+    for owner, settled, log_time, until, void in found.claimants:
         state = "settled" if settled else "not settled: it is being handled, or is to be"
+        if void:
+            state = "void: the log lost it before it was handled, and the next copy will be"
         sent = "no longer in the log" if log_time is None else f"of {_when(log_time)}"
         typer.echo(f"owner      {topic}[{owner.partition}]@{owner.offset}  {sent}, {state}")
+        if until is not None:
+            typer.echo(f"kept       until all partitions have come to {_when(until)}")
     for entry in found.entries:
         copy = entry.suppressed
         by = f", from {copy.source}" if copy.source else ""
         place = f"{topic}[{copy.partition}]@{copy.offset}"
         favour = f"{topic}[{copy.owner.partition}]@{copy.owner.offset}"
         sent = _when(copy.log_time)
+        if copy.verdict in HANDLED:
+            typer.echo(f"redriven   {place}: published again, and {favour} has taken its key over")
+            continue
         typer.echo(f"{copy.verdict:9}  {place}  of {sent}{by}: suppressed in favour of {favour}")
     if found.claimants and not found.entries:
         typer.echo("No copy of it was suppressed, as far as the audit goes back.")
@@ -136,24 +188,4 @@ def _inspect(
 ) -> Inspect:
     from eos import build  # noqa: PLC0415 the servers' libraries take a while
 
-    found, faults = from_environment(os.environ)
-    if faults:
-        raise ConfigError(faults)
-    given = {"brokers": brokers, "ledger": url, "namespace": namespace or group}
-    settings = Settings(group=group, **{**found, **given})
-    if kafka is not None:
-        settings = replace(settings, kafka=client_settings(kafka))
-    settings.check_servers()
-    return build.inspect(settings)
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    try:
-        yield
-    except (ConfigError, FatalError) as error:
-        print(f"eos: {one_line(error)}", file=sys.stderr)
-        raise typer.Exit(BAD_INPUT) from error
-    except EosError as error:
-        print(f"eos: {one_line(error)}", file=sys.stderr)
-        raise typer.Exit(1) from error
+    return build.inspect(group_settings(group, brokers, url, namespace, kafka))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from eos.core.events import Tally
+from eos.core.frontier import INBOX, PLAIN, TRANSACTION, Frontier, Replay
 from eos.core.ports import Partition, Suppressed
 from eos.core.record import Message, Record, Shard
 from eos.core.rules import Owner, Verdict
@@ -39,6 +40,11 @@ class Lane:
         begun: Plain tier: below it, a record may have begun before.
         marked: Plain tier: the highest such mark that the ledger is known to hold.
         seal: The seal of the latest claim; marks under another one are not ours.
+        replay: What is handled again of what was settled; None: nothing.
+        loaded: Whether the ledger knows the owners of what is handled again, however old it is.
+        pending: Below it somebody has claimed keys and not settled them, in a topic that may be
+            compacted: what is not delivered there leaves owners behind. 0: nowhere.
+        leader_epoch: Of the frontier (`Frontier.leader_epoch`).
     """
 
     partition: Partition
@@ -62,6 +68,29 @@ class Lane:
     begun: int = 0
     marked: int = 0
     seal: str = ""
+    replay: Replay | None = None
+    loaded: bool = True
+    pending: int = 0
+    leader_epoch: int = -1
+
+    def replayed(self, offset: int) -> Replay | None:
+        """Give the replay that a record is handled in; None if it was not settled before."""
+        return self.replay if self.replay and offset < self.replay.peak else None
+
+    def frontier_at(
+        self, offset: int, attempts: int = 0, note: str = "", leader_epoch: int = -1
+    ) -> Frontier:
+        """Give what is committed to Kafka where this offset is the first that is not settled."""
+        tier = INBOX if self.inbox else PLAIN if self.plain else TRANSACTION
+        return Frontier(
+            offset,
+            attempts,
+            note=note,
+            tier=tier,
+            replay=self.replayed(offset),
+            topic_id=self.shard.topic_id,
+            leader_epoch=self.leader_epoch if offset == self.frontier else leader_epoch,
+        )
 
 
 class Judged(NamedTuple):
@@ -99,6 +128,7 @@ class Slice:
         suppressed: What the audit is to hold of it; nothing in the plain tier.
         attempts: How many tries of the record at `end` have failed, where the handler cut the
             slice short.
+        leader_epoch: Of the last record that was read for it (`Frontier.leader_epoch`).
     """
 
     lane: Lane
@@ -112,6 +142,12 @@ class Slice:
     rejected: list[tuple[Record, str]] = field(default_factory=list)
     suppressed: list[Suppressed] = field(default_factory=list)
     attempts: int = 0
+    leader_epoch: int = -1
+
+    @property
+    def frontier(self) -> Frontier:
+        """What is committed to Kafka once it is settled."""
+        return self.lane.frontier_at(self.end, self.attempts, leader_epoch=self.leader_epoch)
 
     @property
     def read(self) -> int:
@@ -168,7 +204,7 @@ class Slice:
             messages=self.messages[:at] if len(self.messages) == self.read else self.messages,
             judged=None if judged is None else judged[:at],
             rejected=[(record, why) for record, why in self.rejected if record.offset < offset],
-            suppressed=[each for each in self.suppressed if each.offset < offset],
+            suppressed=[each for each in self.suppressed if _caused_at(each) < offset],
         )
         self.start = offset
         self.records = [record for record in self.records if record.offset >= offset]
@@ -177,8 +213,13 @@ class Slice:
         self.offsets = self.offsets[at:]
         self.judged = None if judged is None else judged[at:]
         self.rejected = [(record, why) for record, why in self.rejected if record.offset >= offset]
-        self.suppressed = [each for each in self.suppressed if each.offset >= offset]
+        self.suppressed = [each for each in self.suppressed if _caused_at(each) >= offset]
         return head
+
+
+def _caused_at(entry: Suppressed) -> int:
+    """Give the offset of the record in the slice because of which an entry is written."""
+    return entry.owner.offset if entry.verdict is Verdict.FRESH else entry.offset
 
 
 def record_of(message: Message, topic_id: str, fencing_token: int = 0) -> Record:
@@ -194,3 +235,9 @@ def record_of(message: Message, topic_id: str, fencing_token: int = 0) -> Record
         message.timestamp()[1],
         fencing_token,
     )
+
+
+def epoch_of(message: Message) -> int:
+    """Give the epoch of the leader that wrote a message; -1 where nobody knows."""
+    epoch = message.leader_epoch()
+    return -1 if epoch is None else int(epoch)

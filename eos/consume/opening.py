@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from contextlib import suppress
 
+from eos.consume.gaps import Gaps
 from eos.consume.lanes import Lane
-from eos.core.errors import AbortableError, FatalError, RetriableError
-from eos.core.frontier import Frontier
+from eos.consume.resets import move_row, reset
+from eos.core import rules
+from eos.core.errors import AbortableError, FatalError, HungError, RetriableError
+from eos.core.frontier import Frontier, Replay
 from eos.core.ports import (
     NO_INBOXES,
     Clock,
@@ -32,8 +36,11 @@ class Opening:
             the frontier, and Kafka's committed offset follows it.
         start: Tells where the user wants a partition read from that was just assigned.
         inboxes: The databases of those topics whose frontiers are rows beside the effects.
+        offsets_reset: What becomes of a partition whose offset another tool has set back.
 
     Attributes:
+        gaps: What the log has let go of before it was handled.
+        halted: Partitions that wait for an operator: the number of the assignment, and why.
         before: Lanes that are to be opened anew; what this process knows of them still counts.
         told: What the user committed of partitions that were assigned and not open: the number of
             the assignment, and the offset.
@@ -49,6 +56,7 @@ class Opening:
         plain: Container[str],
         start: Callable[[Partition], int | None] = lambda _: None,
         inboxes: Mapping[str, Inbox] = NO_INBOXES,
+        offsets_reset: str = "halt",
     ) -> None:
         self._reader = reader
         self._topics = topics
@@ -57,6 +65,9 @@ class Opening:
         self._plain = plain
         self._start = start
         self._inboxes = inboxes
+        self._offsets_reset = offsets_reset
+        self.gaps = Gaps(reader, topics, inboxes)
+        self.halted: dict[Partition, tuple[int, str]] = {}
         self._shards: dict[str, Shard] = {}
         self._partition_counts: dict[str, int] = {}
         self._fresh: set[Partition] = set()
@@ -70,13 +81,34 @@ class Opening:
             RetriableError: A transaction of their last owner is still open.
         """
         found = self._reader.frontiers(closed)
+        ids = {topic: self._topics.describe(topic)[0] for topic, _ in closed}
         new = [partition for partition, frontier in found.items() if frontier is None]
         begins = self._reader.beginnings(new) if new else {}
-        self._fresh = set(new)
+        for partition, frontier in found.items():
+            if frontier is not None and not frontier.is_of(ids[partition[0]]):
+                begins[partition] = 0  # of a topic that was deleted: all of this one is new
+        self._fresh = set(begins)
         return {
-            partition: frontier or Frontier(begins[partition], ours=False)
+            partition: Frontier(begins[partition], ours=False)
+            if frontier is None or partition in begins
+            else frontier
             for partition, frontier in found.items()
         }
+
+    def check(self) -> None:
+        """See that the topics are those that they were when their lanes were opened.
+
+        Raises:
+            HungError: One was deleted and made anew. The client does not notice it, and goes on
+                where it was in the old one (librdkafka#3255).
+        """
+        for topic, shard in self._shards.items():
+            with suppress(RetriableError):  # away, or not made anew yet
+                if self._topics.describe(topic)[0] != shard.topic_id:
+                    raise HungError(
+                        f"topic {topic!r} was deleted and made anew: this process must be "
+                        "replaced, for its client goes on where it was in the old one"
+                    )
 
     def __call__(
         self, frontiers: Mapping[Partition, Frontier], assigned: Mapping[Partition, int]
@@ -88,6 +120,7 @@ class Opening:
             assigned: The number of each assignment.
 
         Raises:
+            AbortableError: Something of them is gone; it was dealt with.
             RetriableError: A server is away.
         """
         lanes = []
@@ -104,19 +137,18 @@ class Opening:
             for number, taken in epochs.items():
                 place = (topic, number)
                 lane = self._lane(place, shard, taken, found[number], assigned[place])
-                if lane.inbox and taken.floor > lane.frontier:
-                    # An older backup was restored, and the user says that he means it.
-                    self.replay(lane, lane.frontier)
-                number_told, told = self.told.pop(place, (0, 0))
-                if number_told == lane.assignment and told < lane.frontier:
-                    self.announce(lane, told)
-                if 0 < lane.handed < lane.frontier:
-                    self.turn(lane, lane.handed)  # it reads again what it has committed
-                if (start := self._start(place)) is not None:
-                    self.turn(lane, start)
-                lanes.append(lane)
+                self.before[place] = lane  # should anything below raise
+                if self._heeds(lane, frontiers[place], taken) and self._crosses(lane):
+                    self._place(lane, taken)
+                    lanes.append(lane)
         self._catch_up(lanes, frontiers)
+        for place in frontiers:
+            self.before.pop(place, None)
         return lanes
+
+    def halts(self, partition: Partition, assignment: int) -> bool:
+        """Tell whether a partition waits for an operator, under this assignment."""
+        return self.halted.get(partition, (0, ""))[0] == assignment
 
     def begin(self, lanes: Collection[Lane]) -> None:
         """Let it stand in the log that lanes are begun, before anything of them is claimed.
@@ -124,11 +156,19 @@ class Opening:
         So a partition whose committed offset does not say so was never begun, whatever the
         ledger lost; and `latest` means the same for our successor. The ledger must be open by
         then: its first recovery shall find nothing begun (see `Claim`).
+
+        Raises:
+            AbortableError: The group has given one of them away.
         """
         new = [lane for lane in lanes if not lane.ours]
         if new:
+            # The classic coordinator does not ask whose partition it is; and while the ledger was
+            # recovered the group may have given it to somebody who has settled more.
+            assigned = self._reader.assigned()
+            if any(assigned.get(lane.partition) != lane.assignment for lane in new):
+                raise AbortableError("the group's assignment changed", "rebalance")
             starts = {
-                lane.partition: Frontier(max(lane.frontier, lane.told), note=lane.note)
+                lane.partition: lane.frontier_at(max(lane.frontier, lane.told), note=lane.note)
                 for lane in new
             }
             self._reader.commit(starts, wait=True)
@@ -145,7 +185,8 @@ class Opening:
         mark = Mark(lane.partition[1], lane.epoch, offset)
         if not self._ledger.rewind(lane.shard, [mark]):
             raise AbortableError("somebody else has taken a partition over", "ledger_fenced")
-        lane.frontier = offset
+        peak = max(lane.frontier, lane.replay.peak if lane.replay else 0)
+        lane.replay, lane.frontier = Replay(peak, peak), offset
         lane.marked = min(lane.marked, offset)
         lane.begun = min(lane.begun, offset)
 
@@ -202,20 +243,63 @@ class Opening:
             if kafka.ours and row.offset < kafka.offset:
                 raise FatalError(
                     f"{topic}[{number}]: the frontier in the database is {row.offset}, and the "
-                    f"group's offset, which follows it, is {kafka.offset} already: was an older "
-                    "backup restored? To handle those records again, set the group's offset back "
-                    f"with `kafka-consumer-groups.sh --reset-offsets --to-offset {row.offset} "
-                    f"--topic {topic}:{number}`, then start again"
+                    f"group's offset, which follows it, is {kafka.offset} already. Did `eos "
+                    "replay` end half-way? Then run it again. Was an older backup restored? To "
+                    "handle those records again, set the group's offset back with "
+                    f"`kafka-consumer-groups.sh --reset-offsets --to-offset {row.offset} --topic "
+                    f"{topic}:{number}`, then start again"
                 )
-        return {
-            number: row._replace(ours=committed[number].ours, note=committed[number].note)
-            for number, row in rows.items()
-        }
+        return {number: committed[number].at_row(row) for number, row in rows.items()}
+
+    def _place(self, lane: Lane, taken: Taken) -> None:
+        """Let a lane begin where the user wants it."""
+        if lane.inbox and taken.floor > lane.frontier:
+            # An older backup was restored, and the user says that he means it.
+            self.replay(lane, lane.frontier)
+        number_told, told = self.told.pop(lane.partition, (0, 0))
+        if number_told == lane.assignment and told < lane.frontier:
+            self.announce(lane, told)
+        if 0 < lane.handed < lane.frontier:
+            self.turn(lane, lane.handed)  # it reads again what it has committed
+        if (start := self._start(lane.partition)) is not None:
+            self.turn(lane, start)
+
+    def _crosses(self, lane: Lane) -> bool:
+        """Have a lane moved over what the log has let go of; False: the lane is halted."""
+        why = self.gaps.cross(lane)
+        if why:
+            self.halted[lane.partition] = (lane.assignment, why)
+        return not why
+
+    def _heeds(self, lane: Lane, committed: Frontier, taken: Taken) -> bool:
+        """See whether another tool has set the group's offset back; False: the lane is halted."""
+        place, offset = lane.partition, committed.offset
+        self.halted.pop(place, None)
+        follows = lane.inbox or lane.plain
+        gone = place in self._fresh
+        if place in self.told or (gone and follows):
+            return True  # the user's own loop did it; or Kafka's offset only followed
+        settled = lane.frontier if lane.inbox else taken.floor
+        claimed = settled if follows else max(settled, taken.claimed)
+        if not rules.set_back(committed=offset, ours=committed.ours, settled=settled):
+            return True
+        if self._offsets_reset == "halt":
+            why = reset(lane, offset, settled, claimed, gone=gone)
+            self.halted[place] = (lane.assignment, why)
+            return False
+        if self._offsets_reset == "replay":
+            if lane.inbox:
+                move_row(self._inboxes[place[0]], lane.shard, place[1], settled, offset)
+            # To put an owner back that is not settled yet harms nobody: it is handled.
+            lane.frontier = claimed
+            self.replay(lane, offset)
+            lane.next = offset
+        return True
 
     def _catch_up(self, lanes: Sequence[Lane], committed: Mapping[Partition, Frontier]) -> None:
         """Let Kafka's offsets follow where the ledger has settled more: its owner died between."""
         behind = {
-            lane.partition: Frontier(lane.frontier, note=lane.note)
+            lane.partition: lane.frontier_at(lane.frontier, note=lane.note)
             for lane in lanes
             if lane.ours and committed[lane.partition].offset < lane.frontier
         }
@@ -230,20 +314,22 @@ class Opening:
         found: Frontier,
         assignment: int,
     ) -> Lane:
-        at, attempts, ours, note = found
+        at, attempts, ours, note, _, replay, _, leader_epoch = found
         plain = partition[0] in self._plain
         if plain and taken.claimed < 0:
             # Nobody could be asked: what was settled, and what was begun, is not known.
             raise RetriableError("the ledger is away", "ledger")
         frontier = max(at, taken.floor) if plain else at
         begun, handed, failed, due, seal = taken.begun, 0, (at, attempts), 0.0, ""
+        loaded = replay is None or plain
         inbox = self._inboxes.get(partition[0])
-        before = self.before.pop(partition, None)
+        before = self.before.get(partition)
         if before and before.assignment == assignment:
             if taken.previous == before.epoch and begun <= before.marked:
                 # Nobody else had it: what we marked ahead and did not begin is not in doubt.
                 begun = before.begun
             handed, seal = before.handed, before.seal
+            loaded |= before.loaded
             if handed and taken.previous != before.epoch:
                 # Somebody else may have had it: what he settled is not ours to repeat.
                 handed = max(handed, frontier)
@@ -269,4 +355,8 @@ class Opening:
             begun=begun,
             marked=taken.begun,
             seal=seal,
+            replay=replay,
+            loaded=loaded,
+            pending=self.gaps.pending(partition[0], frontier, taken.claimed),
+            leader_epoch=leader_epoch if at == frontier else -1,
         )

@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
-from eos.consume.lanes import Lane, Slice, record_of
+from eos.consume.lanes import Lane, Slice, epoch_of, record_of
 from eos.consume.opening import Opening
 from eos.consume.pace import Pace
-from eos.core.errors import AbortableError, RetriableError
-from eos.core.events import Assigned, Emit, Waiting
+from eos.core.errors import AbortableError, PositionGoneError, RetriableError
+from eos.core.events import Assigned, Emit, Halted, Waiting
 from eos.core.frontier import Frontier
 from eos.core.ports import Clock, Partition, Reader, Revoking, Topics
 from eos.core.record import Message, Shard
 
 _OPEN_POLL = 0.1
+_SAY_HALTED = 60.0
 
 
 class Consume:
@@ -72,6 +73,8 @@ class Consume:
         self._lanes: dict[Partition, Lane] = {}
         self._assignments = 0
         self._rewind: tuple[bool, float] | None = None
+        self._halted: set[Partition] = set()
+        self._say_halted = 0.0
         self.membership: object = None
         self.revoking: Revoking = lambda _: None
 
@@ -87,7 +90,8 @@ class Consume:
             limit: At most so many; 0: as many as the loop keeps pace with.
 
         Raises:
-            AbortableError: The assignment changed: what was read of it before is void.
+            AbortableError: The assignment changed: what was read of it before is void. Or the log
+                has let go of records: see `Gaps`.
             RetriableError: A server is away.
         """
         paced = limit == 0
@@ -98,7 +102,12 @@ class Consume:
             self._join()
         waiting = self._open()
         self._release()
-        messages = self._reader.poll(limit, min(_OPEN_POLL, seconds) if waiting else seconds)
+        try:
+            messages = self._reader.poll(limit, min(_OPEN_POLL, seconds) if waiting else seconds)
+        except PositionGoneError as error:
+            self._opening.check()  # with its topic?
+            self._opening.gaps.gone.update(error.partitions)
+            raise
         self._check_assignment()
         if not messages:
             return []
@@ -184,10 +193,11 @@ class Consume:
         """Give the open lane of a partition."""
         return self._lanes.get(partition)
 
-    def settled(self, lane: Lane, end: int, log_time: int) -> None:
+    def settled(self, slice_: Slice) -> None:
         """Move a lane's frontier on, after its transaction committed."""
-        lane.frontier = end
-        lane.time = log_time
+        lane = slice_.lane
+        lane.frontier, lane.leader_epoch = slice_.end, slice_.leader_epoch
+        lane.time = slice_.log_time
 
     def frontiers(self, partitions: Sequence[Partition]) -> dict[Partition, Frontier | None]:
         """Read committed offsets with a stable read."""
@@ -197,6 +207,24 @@ class Consume:
         """Stay in the group for another while; what was being read must be rewound."""
         self._reader.pause(self._reader.assigned())
         self._reader.poll(1, 0)
+
+    def passed(self, lane: Lane, offsets: Sequence[int]) -> None:
+        """Look for what was not delivered before and among these offsets of a lane.
+
+        Raises:
+            AbortableError: Something that may own a key: see `Gaps`.
+        """
+        at = lane.next
+        for offset in offsets:
+            if at >= lane.pending:
+                return
+            if at < offset:
+                self._opening.gaps.passed(lane, at, offset)
+            at = offset + 1
+
+    def check_topics(self) -> None:
+        """See that no topic was made anew under our hands. Raises as `Opening.check` does."""
+        self._opening.check()
 
     def log_times(self) -> dict[str, dict[int, int]]:
         """Give the log time of each lane's frontier, by topic and partition."""
@@ -242,7 +270,9 @@ class Consume:
         self._rewind = None
         lanes = list(self._lanes.values())
         self._lanes = {}
-        self._opening.before = {lane.partition: lane for lane in lanes if reopen}
+        if reopen:
+            # Beside those of an earlier attempt that failed before they were open again.
+            self._opening.before |= {lane.partition: lane for lane in lanes}
         for lane in lanes:
             if not reopen and assigned.get(lane.partition) == lane.assignment:
                 lane.next = lane.frontier
@@ -259,7 +289,9 @@ class Consume:
         """
         # As it is now: what is lost and given back while we ask is another assignment.
         assigned = self._reader.assigned()
-        closed = [p for p in assigned if p not in self._lanes]
+        halted = {p for p, number in assigned.items() if self._opening.halts(p, number)}
+        closed = [p for p in assigned if p not in self._lanes and p not in halted]
+        self._tell_halted(halted)
         if not closed:
             return False
         try:
@@ -267,9 +299,28 @@ class Consume:
         except RetriableError as error:
             self._emit(Waiting("frontier", _OPEN_POLL, str(error)))
             return True
-        opened = [lane.partition for lane in self._opening(frontiers, assigned) if self._flow(lane)]
+        opened = []
+        for lane in self._opening(frontiers, assigned):
+            if self._flow(lane):
+                opened.append(lane.partition)
+            else:
+                self._opening.before[lane.partition] = lane
         self._emit(Assigned(tuple(sorted(opened))))
-        return len(opened) < len(closed)
+        halts = [p for p in closed if self._opening.halts(p, assigned[p])]
+        self._reader.pause(halts)
+        return len(opened) + len(halts) < len(closed)
+
+    def _tell_halted(self, halted: set[Partition]) -> None:
+        """Tell of partitions that wait for an operator, again and again while they do."""
+        now = self._clock.monotonic()
+        if halted == self._halted and (not halted or now < self._say_halted):
+            return
+        self._say_halted = now + _SAY_HALTED
+        for topic in {topic for topic, _ in halted | self._halted}:
+            numbers = tuple(sorted(number for name, number in halted if name == topic))
+            details = [self._opening.halted[topic, number][1] for number in numbers]
+            self._emit(Halted(topic, numbers, "; ".join(details)))
+        self._halted = halted
 
     def _release(self) -> None:
         """Let lanes go on that were held back for long enough."""
@@ -287,7 +338,9 @@ class Consume:
             return True
         try:
             # Claims go on without a gap at `next`, even where the user's loop is ahead of it.
-            self._reader.seek(lane.partition, max(lane.next, lane.handed))
+            at = max(lane.next, lane.handed)
+            epoch = lane.leader_epoch if at == lane.frontier else -1
+            self._reader.seek(lane.partition, at, epoch)
         except RetriableError:
             return False
         self._lanes[lane.partition] = lane
@@ -308,6 +361,8 @@ class Consume:
             elif offset < slice_.end:
                 # Seen when connections broke. The end of a slice must never go back.
                 raise AbortableError(f"the client jumped back to {partition}@{offset}", "rebalance")
+            if slice_.end < slice_.lane.pending and slice_.end < offset:
+                self._opening.gaps.passed(slice_.lane, slice_.end, offset)
             record = record_of(message, slice_.lane.shard.topic_id, slice_.lane.epoch)
             slice_.records.append(record)
             if offset == slice_.lane.failed[0]:
@@ -315,4 +370,17 @@ class Consume:
             slice_.end = slice_.lane.next = offset + 1
         for slice_ in slices.values():
             slice_.offsets = [record.offset for record in slice_.records]
+        _note_epochs(messages, slices)
         return list(slices.values())
+
+
+def _note_epochs(messages: Sequence[Message], slices: Mapping[Partition, Slice]) -> None:
+    """Note which leader wrote the last record of each slice."""
+    left = set(slices)
+    for message in reversed(messages):
+        if not left:
+            return
+        place = (message.topic(), message.partition())
+        if place in left:
+            slices[place].leader_epoch = epoch_of(message)
+            left.discard(place)

@@ -4,7 +4,7 @@ Normal answers are values, never exceptions. An adapter translates what its libr
 into one of these at its door, always with `raise … from`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class EosError(Exception):
@@ -41,15 +41,28 @@ class AbortableError(EosError):
     Attributes:
         cause: A word from a closed set, for the metrics: `rebalance`, `ledger_closed`,
             `ledger_gap`, `ledger_resealed`, `ledger_fenced`, `ledger_mark`, `transaction`,
-            `unknown_outcome`, `inbox_fenced`, `outbox_fenced`, `database`; `rejected`: a message
-            is refused for what it is, by the client, a broker or its topic, and always will be.
-            In a loop of the user's: `pause`, `seek`. What a `RetriableError` ends is counted as
-            `server_away`.
+            `unknown_outcome`, `inbox_fenced`, `outbox_fenced`, `database`, `replay`,
+            `position_gone`, `gap`; `rejected`: a message is refused for what it is, by the client,
+            a broker or its topic, and always will be. In a loop of the user's: `pause`, `seek`.
+            What a `RetriableError` ends is counted as `server_away`.
     """
 
     def __init__(self, message: str, cause: str) -> None:
         self.cause = cause
         super().__init__(message)
+
+
+class PositionGoneError(AbortableError):
+    """The log no longer holds the position from which partitions are read.
+
+    Attributes:
+        partitions: Topic and number of each, and what the client says of it.
+    """
+
+    def __init__(self, partitions: Mapping[tuple[str, int], str]) -> None:
+        self.partitions = dict(partitions)
+        names = ", ".join(f"{topic}[{number}]" for topic, number in self.partitions)
+        super().__init__(f"the log no longer holds the position of {names}", "position_gone")
 
 
 class FatalError(EosError):
@@ -61,7 +74,7 @@ class FencedError(FatalError):
 
 
 class HungError(EosError):
-    """Begin again in a new process: a call into the Kafka client never came back."""
+    """Begin again in a new process: the Kafka client cannot go on in this one."""
 
 
 class HandlerError(EosError):

@@ -159,12 +159,49 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
+class Halted:
+    """Partitions wait for a decision of an operator; told again while they do.
+
+    Attributes:
+        topic: The topic's name.
+        partitions: Their numbers; empty: none does any more.
+        detail: Why, and what to do.
+    """
+
+    topic: str
+    partitions: tuple[int, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The log has let go of records before they were handled.
+
+    Attributes:
+        topic: The topic's name.
+        partition: The partition's number.
+        offsets: Which. Some of them may have held no record, but the mark of a transaction.
+        cause: `retention` or `compaction`.
+        redriven: How many copies were published again that had been suppressed in their favour.
+        gone: How many such copies are not in the log any more, either.
+    """
+
+    topic: str
+    partition: int
+    offsets: range
+    cause: str
+    redriven: int = 0
+    gone: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Recovering:
     """A shard of the ledger is being rebuilt from the log; told every few seconds.
 
     Attributes:
         topic: The topic's name.
-        left: How many offsets are still to be read again; 0: none, or it was given up.
+        left: How many offsets are still to be read again, by whoever takes part; 0: none, or it
+            was given up here.
     """
 
     topic: str
@@ -173,12 +210,12 @@ class Recovering:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A shard of the ledger was rebuilt from the log.
+    """A shard of the ledger was rebuilt from the log, or this worker's share of it was.
 
     Attributes:
         topic: The topic's name.
         cause: `closed` or `gap`.
-        records: How many records were read again.
+        records: How many records were read again here.
         seconds: How long it took.
     """
 
@@ -287,6 +324,8 @@ Event = (
     | GivenAway
     | Waiting
     | Assigned
+    | Halted
+    | Lost
     | Recovering
     | Recovered
     | ProducerRecreated

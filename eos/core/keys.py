@@ -158,8 +158,15 @@ class MessageIds:
         self._base = blake2b(digest_size=16)
         self._base.update(f"{namespace}\x00{step}\x00".encode())
 
-    def __call__(self, idempotency_key: str, ordinal: int) -> bytes:
-        """Give the id of the `ordinal`-th message sent for this input, as 32 hex digits."""
+    def __call__(self, idempotency_key: str, ordinal: int, run: str = "") -> bytes:
+        """Give the id of the `ordinal`-th message sent for this input, as 32 hex digits.
+
+        Args:
+            idempotency_key: The input's.
+            ordinal: Which one, from 0.
+            run: Names a replay whose outputs are to have ids of their own.
+        """
         digest = self._base.copy()
-        digest.update(f"{idempotency_key}\x00{ordinal}".encode("utf-8", "surrogatepass"))
+        of = f"{idempotency_key}\x00{ordinal}" + (f"\x00{run}" if run else "")
+        digest.update(of.encode("utf-8", "surrogatepass"))
         return digest.hexdigest().encode()

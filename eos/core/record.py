@@ -57,6 +57,9 @@ class Message(Protocol):
     def timestamp(self) -> tuple[int, int]:
         """Give the kind of time stamp and the milliseconds since the epoch."""
 
+    def leader_epoch(self) -> Any:
+        """Give the epoch of the leader that wrote it; None where nobody knows."""
+
 
 class Record:
     """One record as a handler sees it.

@@ -26,6 +26,7 @@ class Verdict(StrEnum):
 
 
 HANDLED = frozenset({Verdict.FRESH, Verdict.AGAIN})
+SUPPRESSED = frozenset({Verdict.DUPLICATE, Verdict.CONFLICT})
 
 
 class Owner(NamedTuple):
@@ -42,7 +43,21 @@ class Owner(NamedTuple):
     fingerprint: int
 
 
-def verdict(
+class Gap(NamedTuple):
+    """Offsets of one partition at which nothing is delivered any more: owners there are void.
+
+    Attributes:
+        start: The first of them.
+        stop: One past the last of them.
+        time: When this was found, seconds since the epoch.
+    """
+
+    start: int
+    stop: int
+    time: int = 0
+
+
+def verdict(  # noqa: PLR0911 one for each sentence of the rule
     *,
     partition: int,
     offset: int,
@@ -50,8 +65,14 @@ def verdict(
     keyed: bool,
     fingerprint: int,
     owner: Owner | None,
+    redriven: tuple[int, int] | None = None,
+    void: bool = False,
 ) -> Verdict:
-    """Decide one claim. A keyed record that finds no owner becomes the owner.
+    """Decide one claim. A keyed record that is FRESH becomes the owner.
+
+    A dead letter that is published again takes its key over from where it was dead-lettered, and
+    from nowhere else: of two redrives of one letter the second finds another owner, and is a
+    DUPLICATE. A letter that was a CONFLICT never owned its key, and moves nothing.
 
     Args:
         partition: The claiming record's partition.
@@ -60,6 +81,8 @@ def verdict(
         keyed: Whether the record has an idempotency key.
         fingerprint: 32-bit fingerprint of its payload.
         owner: Who owns the key now.
+        redriven: Partition and offset at which the record was dead-lettered, if it says so.
+        void: Whether nothing is delivered at the owner's position any more, nor was it settled.
     """
     if offset < settled_below:
         return Verdict.SETTLED
@@ -69,6 +92,8 @@ def verdict(
         return Verdict.FRESH
     if (owner.partition, owner.offset) == (partition, offset):
         return Verdict.AGAIN
+    if void or (owner.partition, owner.offset) == redriven:
+        return Verdict.FRESH
     if owner.fingerprint == fingerprint:
         return Verdict.DUPLICATE
     return Verdict.CONFLICT
@@ -139,6 +164,17 @@ def next_epoch(last: int, now_us: int) -> int:
     return max(last + 1, now_us)
 
 
+def set_back(*, committed: int, ours: bool, settled: int) -> bool:
+    """Decide whether somebody else has set a group's offset back, without a word to eos.
+
+    Args:
+        committed: The offset that Kafka has for the group.
+        ours: Whether eos committed it: what it commits may fall behind, and be made good.
+        settled: Below it all is settled, as those know who keep frontiers beside Kafka.
+    """
+    return not ours and committed < settled
+
+
 def reread(claimed: int, frontier: int, window_start: int) -> range:
     """Give the offsets of a partition that recovery reads again.
 
@@ -150,16 +186,25 @@ def reread(claimed: int, frontier: int, window_start: int) -> range:
     return range(min(max(claimed, window_start), frontier), frontier)
 
 
-def reasserts(*, audited: bool, owner: Owner | None) -> bool:
+def reasserts(
+    *,
+    audited: bool,
+    owner: Owner | None,
+    redriven: tuple[int, int] | None = None,
+    void: bool = False,
+) -> bool:
     """Decide whether a position that recovery reads again becomes its key's owner: plain tier.
 
-    There nothing says which of the positions were handled: nobody is overruled.
+    There nothing says which of the positions were handled: nobody is overruled, but for a dead
+    letter by the record that was redriven in its place.
 
     Args:
         audited: The audit says that this position was suppressed: another one is the owner.
         owner: Who owns the key now.
+        redriven: Where this record was dead-lettered, if it says so: see `verdict`.
+        void: Whether nothing is delivered at the owner's position any more: see `verdict`.
     """
-    return not audited and owner is None
+    return not audited and (owner is None or void or owner[:2] == redriven)
 
 
 def restored(*, settled: Owner, audited: bool, owner: Owner | None) -> Owner | None:
@@ -177,9 +222,12 @@ def restored(*, settled: Owner, audited: bool, owner: Owner | None) -> Owner | N
     reason the reading begins at the ledger's floor, not at what it says was claimed: only what
     was settled at the time of the dump is true for ever.
 
+    A dead letter that was redriven is in the audit, too, as one that gave its key to the record
+    that was published in its place: whichever of the two is read first, that one is the owner.
+
     Args:
         settled: The position that is read again.
-        audited: The audit says that it was suppressed as DUPLICATE or CONFLICT.
+        audited: The audit says that it was suppressed as DUPLICATE or CONFLICT, or redriven.
         owner: Who owns the key now.
     """
     if not audited:
@@ -187,6 +235,38 @@ def restored(*, settled: Owner, audited: bool, owner: Owner | None) -> Owner | N
     if owner is not None and owner[:2] == settled[:2]:
         return None
     return owner
+
+
+def passed_over(frontier: int, start: int, end: int) -> range | None:
+    """Give what a group can never read of a partition whose log has let go of its frontier.
+
+    Args:
+        frontier: The first offset that is not settled.
+        start: The first offset that the log still has.
+        end: Where it ends.
+
+    Returns:
+        What retention has removed before it was handled, which may be nothing; None if the log
+        ends before the frontier: it was cut off, and what is settled is to be given away anew.
+    """
+    return None if frontier > end else range(frontier, max(frontier, start))
+
+
+def is_void(owner: Owner | None, gaps: Iterable[Gap]) -> bool:
+    """Tell whether an owner stands in one of the gaps of its partition."""
+    return owner is not None and any(gap.start <= owner.offset < gap.stop for gap in gaps)
+
+
+def with_gap(gaps: Iterable[Gap], new: Gap, oldest: int) -> list[Gap]:
+    """Give the gaps of a partition that still matter once there is another one.
+
+    Args:
+        gaps: Those that were known.
+        new: One more.
+        oldest: No owner has an older log time, in seconds: what was void before that is forgotten.
+    """
+    kept = [g for g in gaps if g.time >= oldest and (g.start < new.start or g.stop > new.stop)]
+    return sorted([*kept, new])
 
 
 def log_time(stamp: int, last: int, now: int) -> int:

@@ -36,6 +36,7 @@ _POLICIES = {
     "conflict": ("dead_letter", "handle", "fail"),
     "ledger_down": ("pause", "pass_through", "fail"),
     "in_doubt": ("retry", "skip", "dead_letter", "reconcile"),
+    "offsets_reset": ("halt", "suppress", "replay"),
     "scope": ("topic", "partition"),
 }
 
@@ -135,6 +136,9 @@ class Settings:
             doubt, with the others it is a dead letter at once, unless `retry_on` of its step names
             the exception.
         reconcile: Told a record that is in doubt, says whether it had its effect.
+        offsets_reset: What becomes of a partition whose offset another tool has set back, below
+            what is settled: `halt` holds it until an operator decides; `suppress` goes on where
+            it was; `replay` handles it again from there, as `eos replay` would have it.
         retries: How often a handler that raised is tried again before the record becomes a
             dead letter.
         backoff: The first pause before such a retry; it doubles, to at most 30 s.
@@ -159,6 +163,7 @@ class Settings:
     ledger_down: str = "pause"
     in_doubt: str = "retry"
     reconcile: Reconcile | None = None
+    offsets_reset: str = "halt"
     retries: int = 3
     backoff: str | float = "100ms"
     batch_records: int = 500

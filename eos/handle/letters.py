@@ -4,6 +4,20 @@ import traceback
 from hashlib import blake2b
 from typing import NamedTuple
 
+from eos.core.letters import (
+    ATTEMPTS,
+    ERROR,
+    GROUP,
+    KEY,
+    OMITTED,
+    POSITION,
+    REASON,
+    TIMESTAMP,
+    TOPIC,
+    TRACEBACK,
+    earlier_attempts,
+    redriven,
+)
 from eos.core.record import Headers, Record
 
 # What a message costs beside its bytes, at most, and each of its headers.
@@ -27,11 +41,13 @@ class DeadLetters:
     Args:
         topic: The dead letter topic.
         max_bytes: How large a message may be.
+        group: The consumer group that makes them.
     """
 
-    def __init__(self, topic: str, max_bytes: int) -> None:
+    def __init__(self, topic: str, max_bytes: int, group: str) -> None:
         self._topic = topic
         self._max_bytes = max_bytes
+        self._group = group
 
     def __call__(
         self,
@@ -47,25 +63,30 @@ class DeadLetters:
             record: What could not be handled.
             reason: A word from a closed set, such as `handler_failed`.
             error: What was raised.
-            attempts: How often it was tried; default: this was its last try.
+            attempts: How often it was tried; default: this was its last try. Of a record that was
+                redriven the tries before that count, too.
         """
+        tried = record.attempt if attempts is None else attempts
+        if record.headers and redriven(record.headers, record.topic_id, self._group):
+            tried += earlier_attempts(record.headers)
         told: list[tuple[str, str]] = [
-            ("eos-reason", reason),
-            ("eos-attempts", str(record.attempt if attempts is None else attempts)),
-            ("eos-topic", record.topic),
-            ("eos-position", str(record.position)),
-            ("eos-timestamp", str(record.timestamp)),
+            (REASON, reason),
+            (ATTEMPTS, str(tried)),
+            (TOPIC, record.topic),
+            (POSITION, str(record.position)),
+            (TIMESTAMP, str(record.timestamp)),
+            (GROUP, self._group),
         ]
         if error is not None:
-            told += [("eos-error", in_short(error)), ("eos-traceback-digest", _digest(error))]
+            told += [(ERROR, in_short(error)), (TRACEBACK, _digest(error))]
         headers = [(n, v.encode("utf-8", "backslashreplace")[:_LONGEST_HEADER]) for n, v in told]
         # Byte by byte what the producer gave: it may be no text.
         key = record.idempotency_key.encode("utf-8", "surrogateescape")
-        headers.append(("eos-idempotency-key", key))
+        headers.append((KEY, key))
         letter = Output(self._topic, record.value, record.key, [*record.headers, *headers])
         if size_of(letter) > self._max_bytes:
             # Its position says where the payload still stands.
-            omitted = ("eos-payload-omitted", str(len(record.value or b"")).encode())
+            omitted = (OMITTED, str(len(record.value or b"")).encode())
             letter = Output(self._topic, None, None, [*headers, omitted])
         return letter
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from eos.consume.lanes import Lane
 from eos.core.errors import HandlerError, RetriableError
 from eos.core.keys import MessageIds
 from eos.core.record import Record, Send, as_bytes
@@ -21,11 +22,15 @@ class Outputs:
         steps: The steps.
         namespace: Part of the ids of what they send.
         max_bytes: How large a message may be.
+
+    Attributes:
+        lane: Where the records are from that are being handled.
     """
 
     def __init__(self, steps: Sequence[Step], namespace: str, max_bytes: int) -> None:
         self._ids = {step.source: MessageIds(namespace, step.name) for step in steps}
         self._max_bytes = max_bytes
+        self.lane: Lane | None = None
         self._small = max_bytes - OVERHEAD - 2 * HEADER_OVERHEAD - _MESSAGE_ID_BYTES
 
     def of_batch(self, step: Step, records: Sequence[Record], returned: Any) -> list[Output]:
@@ -63,7 +68,9 @@ class Outputs:
             raise HandlerError(f"step {step.name!r} has no `to`, and its Send names no topic")
         headers = send.headers
         if not headers or not any(name == "message-id" for name, _ in headers):
-            message_id = self._ids[step.source](record.idempotency_key, ordinal)
+            replay = self.lane.replayed(record.offset) if self.lane else None
+            run = replay.run if replay else ""
+            message_id = self._ids[step.source](record.idempotency_key, ordinal, run)
             headers = [("message-id", message_id), *headers]
         value = _encoded(step, send)
         output = Output(topic, value, record.key if send.key is None else send.key, headers)

@@ -57,7 +57,7 @@ class Handle:
         self._holds = holds
         self._steps = {step.source: step for step in steps}
         self._outputs = Outputs(steps, settings.namespace, max_bytes)
-        self._letters = DeadLetters(settings.dead_letters, max_bytes)
+        self._letters = DeadLetters(settings.dead_letters, max_bytes, settings.group)
         self._tries = Tries(settings, ledger, hold, emit)
         self._reconcile = settings.reconcile if settings.in_doubt == "reconcile" else None
         self._ledger = ledger
@@ -87,6 +87,7 @@ class Handle:
     def _handle(self, slice_: Slice) -> Handled:
         step = self._steps[slice_.lane.partition[0]]
         handled = Handled(slice_)
+        self._outputs.lane = slice_.lane
         decoded = self.decoded(step, handled)
         if step.batch:
             self._handle_batch(step, handled, list(decoded))

@@ -19,18 +19,29 @@ def committed(answer: Sequence[TopicPartition]) -> dict[Partition, Frontier | No
     for partition in answer:
         if partition.error:
             raise translated(partition.error, f"read committed offset of {partition.topic}")
-    return {
-        (p.topic, p.partition): parse(p.offset, p.metadata) if p.offset >= 0 else None
-        for p in answer
-    }
+    return {(p.topic, p.partition): _frontier(p) if p.offset >= 0 else None for p in answer}
 
 
 def offsets(frontiers: Mapping[Partition, Frontier]) -> list[TopicPartition]:
     """Give frontiers in the form in which the client commits them."""
     return [
-        TopicPartition(topic, partition, frontier.offset, frontier.metadata)
-        for (topic, partition), frontier in frontiers.items()
+        place_of(place, frontier.offset, frontier.leader_epoch, frontier.metadata)
+        for place, frontier in frontiers.items()
     ]
+
+
+def place_of(
+    partition: Partition, offset: int, leader_epoch: int, metadata: str = ""
+) -> TopicPartition:
+    """Give a place in a partition; an epoch below 0 is not known."""
+    epoch = () if leader_epoch < 0 else (leader_epoch,)
+    return TopicPartition(*partition, offset, metadata, *epoch)
+
+
+def _frontier(partition: TopicPartition) -> Frontier:
+    epoch = partition.leader_epoch
+    found = parse(partition.offset, partition.metadata)
+    return found._replace(leader_epoch=-1 if epoch is None else epoch)
 
 
 def topic_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:

@@ -1,4 +1,4 @@
-"""Publishes outside of any transaction: the dead letters of a loop whose effects lie elsewhere."""
+"""Publishes outside of any transaction: dead letters of effects elsewhere, what is redriven."""
 
 from typing import Any
 
@@ -25,7 +25,12 @@ class KafkaLetters:
         self._failed: KafkaError | None = None
 
     def __call__(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: Headers
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        partition: int = -1,
     ) -> None:
         """Publish one message, and wait until the brokers have it.
 
@@ -37,7 +42,9 @@ class KafkaLetters:
                 self._producer = Producer(self._conf, logger=CLIENT_LOG)
         self._failed = None
         try:
-            self._producer.produce(topic, value, key, headers=headers, on_delivery=self._delivered)
+            self._producer.produce(
+                topic, value, key, partition, headers=headers, on_delivery=self._delivered
+            )
             left = self._producer.flush(_TIMEOUT)
         except (KafkaException, BufferError) as error:
             raise RetriableError(f"publish to {topic}: {error}") from error

@@ -39,11 +39,14 @@ class KafkaLog:
 
     def frontiers(self, topic: str) -> dict[int, Frontier | None]:
         """Read the group's committed offsets of all partitions, with a stable read."""
-        _, count = self._topics.describe(topic)
+        topic_id, count = self._topics.describe(topic)
         asked = [TopicPartition(topic, partition) for partition in range(count)]
         with translating("read committed offsets"):
             answer = self._consumer.committed(asked, _STABLE_TIMEOUT)
-        return {partition: found for (_, partition), found in committed(answer).items()}
+        return {
+            partition: found if found and found.is_of(topic_id) else None
+            for (_, partition), found in committed(answer).items()
+        }
 
     def window_starts(self, topic: str, seconds: int) -> dict[int, int]:
         """Give the first offset of each partition that is as new as this."""

@@ -15,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from eos.core.errors import EosError
+from eos.core.errors import EosError, PositionGoneError
 from eos.core.frontier import Frontier
 from eos.core.ports import Partition, Revoking
 from eos.kafka.errors import translating
@@ -134,6 +134,8 @@ class LoopReader(KafkaReader):
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         """Give what is there, or wait for the first message; errors are the user's to see.
 
+        So is a position that is gone where he says `auto.offset.reset=error`.
+
         `consume(n, t)` alone waits the full `t` unless `n` arrive.
         """
         with self._lock:
@@ -149,12 +151,16 @@ class LoopReader(KafkaReader):
             self._vigil.passed()
             self._errors, errors = [], self._errors
         if any(map(Message.error, messages)):
-            return [*errors, *self._started(messages)]
+            told, gone = self._started(messages)
+            if gone and self._first_offset != "error":
+                raise PositionGoneError(gone)
+            told += [message for message in messages if _place(message) in gone]
+            return errors + told
         return errors + messages
 
-    def seek(self, partition: Partition, offset: int) -> None:
+    def seek(self, partition: Partition, offset: int, leader_epoch: int = -1) -> None:
         """Read this partition from here, and let it flow, unless the user holds it."""
-        super().seek(partition, offset)
+        super().seek(partition, offset, leader_epoch)
         if partition in self.held:
             self.pause([partition])
 
@@ -301,6 +307,11 @@ def stretches(messages: Sequence[Message]) -> list[Stretch]:
 def as_kafka(error: EosError) -> KafkaException:
     """Give an error in the form in which the client itself tells that a partition is lost."""
     return KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, str(error)))
+
+
+def _place(message: Message) -> Partition:
+    partition = message.partition()
+    return message.topic() or "", -1 if partition is None else partition
 
 
 def _names(partitions: Iterable[TopicPartition]) -> list[Partition]:

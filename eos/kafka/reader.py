@@ -12,13 +12,13 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from eos.core.errors import AbortableError, FatalError, RetriableError
+from eos.core.errors import AbortableError, FatalError, PositionGoneError, RetriableError
 from eos.core.frontier import Frontier
 from eos.core.ports import Partition, Revoking
 from eos.core.record import Message
 from eos.kafka.config import CLIENT_LOG, is_incremental, poll_interval
 from eos.kafka.errors import is_place_taken, translated, translating
-from eos.kafka.forms import committed, generation, offsets, topic_partitions
+from eos.kafka.forms import committed, generation, offsets, place_of, topic_partitions
 from eos.kafka.vigil import Vigil
 from eos.kafka.within import within
 
@@ -99,34 +99,36 @@ class KafkaReader:
             if self._errors:
                 messages, self._errors = self._errors + messages, []
         if any(message.error() for message in messages):
-            told = self._started(messages)
+            told, gone = self._started(messages)
+            if gone:
+                raise PositionGoneError(gone)
             for message in told:
                 if (error := message.error()) and error.code() not in _PASSING:
                     raise self._failed(message.topic(), message.partition(), error)
             return [message for message in told if not message.error()]
         return messages
 
-    def _started(self, messages: Sequence[Message]) -> list[Message]:
-        """Start partitions anew that the client gave up before they were sought.
+    def _started(self, messages: Sequence[Message]) -> tuple[list[Message], dict[Partition, str]]:
+        """Start partitions anew that the client gave up: it can seek there no more.
 
         It may fetch between an assignment and our pause, from an offset that is none of the
-        group's. If what stood there was removed, it stops the partition, and can seek no more.
+        group's, and find that what stood there was removed. That is no news.
 
         Returns:
-            The other messages.
+            The other messages, and those of the partitions that were read from where we said.
         """
-        reset = KafkaError._AUTO_OFFSET_RESET
-        given_up = [
-            message
+        given_up = {
+            (message.topic(), message.partition()): error.str()
             for message in messages
-            if (error := message.error())
-            and error.code() == reset
-            and (message.topic(), message.partition()) not in self._flowing
-        ]
+            if (error := message.error()) and error.code() == KafkaError._AUTO_OFFSET_RESET
+        }
+        gone = {p: why for p, why in given_up.items() if p in self._flowing}
         if given_up:
             with self._lock, translating("start partitions anew"):
-                self._start_anew([(m.topic(), m.partition()) for m in given_up])
-        return [message for message in messages if message not in given_up]
+                self._flowing -= gone.keys()
+                self._start_anew(list(given_up))
+        others = [m for m in messages if (m.topic(), m.partition()) not in given_up]
+        return others, gone
 
     def _start_anew(self, partitions: Sequence[Partition]) -> None:
         if self._incremental:
@@ -152,12 +154,6 @@ class KafkaReader:
             return RetriableError(
                 "our place in the group is not free: its last holder is not known to be gone "
                 f"yet, or another process has our group.instance.id ({error.str()})"
-            )
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            return FatalError(
-                f"{topic}[{partition}]: the log no longer holds the group's position "
-                f"({error.str()}): records were removed before they were handled. Choose where "
-                "to go on with `kafka-consumer-groups.sh --reset-offsets`, then start again"
             )
         return translated(error, f"read {topic}[{partition}]")
 
@@ -221,9 +217,9 @@ class KafkaReader:
             found[topic, partition] = high if self._first_offset == "latest" else low
         return found
 
-    def seek(self, partition: Partition, offset: int) -> None:
+    def seek(self, partition: Partition, offset: int, leader_epoch: int = -1) -> None:
         """Read this partition from here, and let it flow."""
-        target = TopicPartition(*partition, offset)
+        target = place_of(partition, offset, leader_epoch)
         with self._lock:
             try:
                 self._consumer.seek(target)

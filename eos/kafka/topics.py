@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclOperation,
     AdminClient,
+    ConfigResource,
     OffsetSpec,
 )
 from confluent_kafka.cimpl import NewTopic
@@ -78,23 +79,40 @@ class KafkaTopics:
 
     def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where partitions end now, open transactions included, in one request."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(*partition): latest for partition in partitions}
+        return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Give the first offset that each partition still has, in one request."""
+        return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def compacts(self, topic: str) -> bool:
+        """Tell whether a topic may be compacted; False where we may not ask."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        asked = self._admin.describe_configs([resource], request_timeout=TIMEOUT)
+        try:
+            found = asked[resource].result(TIMEOUT + 1)
+        except KafkaException as error:
+            if is_denied(error.args[0]):
+                return False
+            raise translated(error.args[0], f"read the settings of topic {topic!r}") from error
+        return "compact" in found["cleanup.policy"].value
+
+    def _offsets(self, partitions: Sequence[Partition], where: OffsetSpec) -> dict[Partition, int]:
+        wanted = {TopicPartition(*partition): where for partition in partitions}
         asked = self._admin.list_offsets(wanted, request_timeout=TIMEOUT)
         try:
-            ends = {
-                (of.topic, of.partition): end.result(TIMEOUT + 1).offset
-                for of, end in asked.items()
+            found = {
+                (of.topic, of.partition): at.result(TIMEOUT + 1).offset for of, at in asked.items()
             }
         except KafkaException as error:
             self._ask_anew()
             if error.args[0].code() == KafkaError._NOENT:
                 raise RetriableError("none of the partitions has a leader right now") from error
             raise translated(error.args[0], "read the ends of partitions") from error
-        if any(end < 0 for end in ends.values()):
+        if any(offset < 0 for offset in found.values()):
             self._ask_anew()
             raise RetriableError("a broker does not know where a partition ends")
-        return ends
+        return found
 
     def _ask_anew(self) -> None:
         """Let the client ask what the cluster is like.

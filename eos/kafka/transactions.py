@@ -91,13 +91,20 @@ class KafkaTransactions:
             self._call("begin", self._producer.begin_transaction)
             self._open = True
 
-    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        partition: int = -1,
+    ) -> None:
         """Add a message; a full queue is waited for."""
         while True:
             try:
                 # A failure here does not poison the transaction by itself: whoever calls must
                 # abort, or the commit would succeed without this message.
-                self._producer.produce(topic, value, key, headers=headers)
+                self._producer.produce(topic, value, key, partition, headers=headers)
             except BufferError as error:
                 if time.monotonic() - self._began > self._timeout:
                     raise AbortableError("the send queue stays full", "transaction") from error
@@ -252,7 +259,8 @@ class KafkaTransactions:
         """Serve what a producer tells between transactions, or it would pile up in the client."""
         producer = self._producer
         if producer is not None and not self._open:
-            with suppress(KafkaException):  # what is fatal shows in the next call, too
+            # What is fatal shows in the next call, too; see `_serve` for the second.
+            with suppress(KafkaException, SystemError):
                 producer.poll(0)
 
     def _drop(self) -> None:
@@ -270,6 +278,12 @@ class KafkaTransactions:
         except KafkaException as error:
             # Fatal errors come out of here, too, whatever callback there is.
             raise self._failed(error.args[0], "serve the producer") from error
+        except SystemError as error:
+            # The client raises such an error, and goes on calling back while it is being raised:
+            # what `_delivered` calls then fails.
+            if not isinstance(error.__cause__, KafkaException):
+                raise
+            raise self._failed(error.__cause__.args[0], "serve the producer") from error
 
     def _call(self, doing: str, function: Callable[..., Any], *arguments: Any) -> None:
         producer = self._producer

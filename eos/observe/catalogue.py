@@ -113,20 +113,38 @@ _ALL = (
     ),
     _counter("eos_producers_recreated_total", "Producers that were replaced.", "reason"),
     # the ledger, and what is away
-    _counter("eos_recoveries_total", "Shards rebuilt from the log, by cause.", "topic", "cause"),
+    _counter(
+        "eos_recoveries_total",
+        "Recoveries that a worker took part in, by cause.",
+        "topic",
+        "cause",
+    ),
     _counter("eos_recovery_records_total", "Records read again by recoveries.", "topic"),
     Instrument(
         name="eos_recovery_duration_seconds",
         kind="histogram",
         labels=("group",),
-        meaning="How long a recovery took.",
+        meaning="How long a worker took part in a recovery.",
         buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900),
+    ),
+    Instrument(
+        name="eos_halted_partitions",
+        kind="gauge",
+        labels=("group", "topic"),
+        meaning="Partitions that wait for an operator: offset set back, or log cut off.",
+    ),
+    _counter(
+        "eos_gap_records_total",
+        "Offsets that the log had let go of before they were handled, by cause.",
+        "topic",
+        "cause",
     ),
     Instrument(
         name="eos_recovery_left_offsets",
         kind="gauge",
         labels=("group", "topic"),
         meaning="Offsets that a recovery under way has still to read again.",
+        across="livemax",  # each who takes part tells of the whole
     ),
     Instrument(
         name="eos_ledger_generations",

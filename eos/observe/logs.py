@@ -19,7 +19,9 @@ from eos.core.events import (
     Committing,
     Event,
     GivenAway,
+    Halted,
     Lived,
+    Lost,
     OutboxCounted,
     ProducerRecreated,
     Published,
@@ -40,6 +42,9 @@ _CONSUME = logging.getLogger("eos.consume")
 _HANDLE = logging.getLogger("eos.handle")
 _LEDGER = logging.getLogger("eos.ledger")
 _LINE = logging.getLogger("eos.line")
+MOST_GENERATIONS = 3
+"""So many windows of keys are kept at most if no partition is behind: the one that is being filled,
+what is within the window, and what is about to go."""
 AGAIN_SECONDS = 60.0
 """What is waited for is told again so often."""
 _OUTBOX = logging.getLogger("eos.outbox")
@@ -62,6 +67,7 @@ class Logs:
         self._clock = clock
         self._waiting: dict[str, float] = {}
         self._say_next: dict[str, float] = {}
+        self._say_grows: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
         """Log an event."""
@@ -97,6 +103,13 @@ class Logs:
             case Assigned(partitions=partitions):
                 names = ",".join(f"{topic}[{number}]" for topic, number in partitions)
                 self._say(_CONSUME, logging.INFO, "assigned", partitions=names)
+            case Halted(topic, partitions, detail) if partitions:
+                names = ",".join(f"{topic}[{number}]" for number in partitions)
+                self._say(_CONSUME, logging.ERROR, "halted", partitions=names, detail=detail)
+            case Lost(topic, partition, offsets, cause, redriven, gone):
+                fields = {"partition": f"{topic}[{partition}]", "cause": cause}
+                fields |= {"start": offsets.start, "stop": offsets.stop, "redriven": redriven}
+                self._say(_CONSUME, logging.ERROR, "records lost", **fields, copies_gone=gone)
             case Recovering(topic, left) if left:
                 self._say(_LEDGER, logging.INFO, "recovering", topic=topic, left=left)
             case Recovered(topic, cause, records, seconds):
@@ -105,8 +118,7 @@ class Logs:
             case ProducerRecreated(reason=reason):
                 self._say(_SETTLE, logging.WARNING, "producer re-created", reason=reason)
             case Lived(topic, generations):
-                fields = {"topic": topic, "generations": generations}
-                self._say(_LEDGER, logging.DEBUG, "window moved", **fields)
+                self._lived(topic, generations)
             case _:
                 self._of_outbox(event)
 
@@ -157,6 +169,19 @@ class Logs:
             told = {"detail": detail} if detail else {}
             lasts = {"seconds": now - since} if now > since else {}
             self._say(_LINE, logging.WARNING, "waiting", on=on, **told, **lasts)
+
+    def _lived(self, topic: str, generations: int) -> None:
+        """Say how many windows of keys are kept; and that they are too many, now and then."""
+        now, fields = self._clock(), {"topic": topic, "windows": generations}
+        if generations <= MOST_GENERATIONS or now < self._say_grows.get(topic, now):
+            self._say(_LEDGER, logging.DEBUG, "window moved", **fields)
+            return
+        self._say_grows[topic] = now + AGAIN_SECONDS
+        detail = (
+            "they are kept until all partitions have passed them by the window, and one is "
+            "behind, or nobody reads it: see eos ledger status"
+        )
+        self._say(_LEDGER, logging.WARNING, "keys are not forgotten", **fields, detail=detail)
 
     def _back(self) -> None:
         for on, since in self._waiting.items():

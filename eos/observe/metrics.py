@@ -15,7 +15,9 @@ from eos.core.events import (
     DeadLettered,
     Event,
     GivenAway,
+    Halted,
     Lived,
+    Lost,
     OutboxCounted,
     ProducerRecreated,
     Published,
@@ -121,12 +123,22 @@ class Metrics:
             case Assigned(partitions=partitions):
                 for topic, _ in partitions:
                     self._know(topic)
+            case Lost(topic=topic, offsets=offsets, cause=cause):
+                self._tell("eos_gap_records_total", len(offsets), topic, _word(cause))
+            case Halted(topic, partitions):
+                self._tell("eos_halted_partitions", len(partitions), topic)
+            case ProducerRecreated(reason=reason):
+                self._tell("eos_producers_recreated_total", 1, _word(reason))
+            case _:
+                self._of_ledger(event)
+
+    def _of_ledger(self, event: Event) -> None:
+        """Count what happens to the ledger."""
+        match event:
             case Recovering(topic, left):
                 self._tell("eos_recovery_left_offsets", left, topic)
             case Recovered():
                 self._recovered(event)
-            case ProducerRecreated(reason=reason):
-                self._tell("eos_producers_recreated_total", 1, _word(reason))
             case Lived(topic=topic, generations=generations):
                 self._tell("eos_ledger_generations", generations, topic)
             case _:

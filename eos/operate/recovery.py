@@ -8,24 +8,21 @@ over. In the plain tier, which has no transaction to write one in, such owners a
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
+from functools import partial
 
 from eos.claim.keys import Identify
-from eos.consume.lanes import record_of
-from eos.core.errors import RetriableError
 from eos.core.events import Emit, Recovered, Recovering
-from eos.core.frontier import Frontier
 from eos.core.ports import Assertion, Inbox, Ledger, Log, Recovery, Topics
-from eos.core.record import Message, Shard
-from eos.core.rules import reread
-from eos.operate.audit import audited
+from eos.core.record import Shard
+from eos.operate.rereading import Reading, Rereader
+from eos.operate.sharing import End, Sharing, busy, overtaken
 
 LOCK_SECONDS = 15.0
-TELL_SECONDS = 2.0
 
 
 class Recover:
-    """Recovers the shard of a topic, unless another worker is at it.
+    """Recovers the shard of a topic, together with whoever else is at it.
 
     Args:
         ledger: What is rebuilt.
@@ -60,19 +57,31 @@ class Recover:
         self._log = log
         self._topics = topics
         self._shard = shard
-        self._identify = identify
-        self._plain = plain
         self._inboxes = inboxes
-        self._audit = audit
-        self._window = window
         self._stay = stay
         self._emit = emit
         self.ending: Callable[[], None] = lambda: None
         # One for all its tries: a worker whose recovery failed goes on under its own lock.
         self._token = uuid.uuid4().hex
+        self._rereader = Rereader(
+            topics=topics,
+            identify=identify,
+            plain=plain,
+            inboxes=inboxes,
+            audit=audit,
+            window=window,
+            emit=emit,
+        )
+        self._share = Sharing(
+            ledger=ledger, log=log, rereader=self._rereader, token=self._token, stay=stay
+        )
 
     def __call__(self, topic: str, cause: str, begins: Mapping[int, int]) -> int:
         """Recover; when this returns, the shard is open.
+
+        A shard that is closed is shared: each of those who see it takes partition after partition
+        that nobody else has, and whoever finds all of them done opens it. What a dead one leaves
+        is taken up once its lease has run out, from where it was.
 
         Args:
             topic: The topic's name.
@@ -81,140 +90,122 @@ class Recover:
                 stands below is none of its own, and no record's owner.
 
         Returns:
-            How many records were read again.
+            How many records were read again here.
 
         Raises:
-            RetriableError: Another worker recovers it, or a server is away.
+            RetriableError: Other workers are still at it, or a server is away.
         """
         # Our own transaction may be open in the audit, and we would wait for it in vain.
         self.ending()
         began = time.monotonic()
+        topic_id, count = self._topics.describe(topic)
+        shard = self._shard(topic_id)
+        try:
+            if cause == "gap":
+                records, end = self._alone(shard, topic, begins), End.OPENED
+            else:
+                records, end = self._share(shard, topic, count, begins)
+        finally:
+            self._emit(Recovering(topic, 0))
+        if records or end is End.OPENED:
+            self._emit(Recovered(topic, cause, records, time.monotonic() - began))
+        if end is End.BUSY:
+            raise busy(topic)
+        return records
+
+    def load(self, topic: str, replayed: Mapping[int, range]) -> int:
+        """Put owners into an open ledger that has forgotten them, of what is to be handled again.
+
+        So the verdicts are those of the first run, though the records are older than the window.
+        Those who own a key now keep it. Raises, and gives, as a call does.
+        """
         topic_id, _ = self._topics.describe(topic)
         shard = self._shard(topic_id)
-        recovery = self._ledger.lock(shard, self._token, LOCK_SECONDS)
-        if recovery is None:
-            raise RetriableError(f"another worker recovers the ledger of {topic}", "recovery")
         log = self._log()
         try:
-            records = self._rebuild(shard, recovery, log, topic, begins)
+            since = log.log_time(topic, {p: offsets.start for p, offsets in replayed.items()})
+            reading = Reading(topic, shard, replayed, since, {}, replayed, settled=False, begun={})
+            inbox = self._inboxes.get(topic)
+            if inbox is not None and inbox.joins:
+                return self._put_back(log, reading, partial(inbox.own, shard), self._stay)
+            return self._load(log, reading)
         finally:
             self._emit(Recovering(topic, 0))
             log.close()
-        self._emit(Recovered(topic, cause, records, time.monotonic() - began))
+
+    def _load(self, log: Log, reading: Reading) -> int:
+        shard, topic = reading.shard, reading.topic
+        # Until it is open while the lock is ours: what is lost between the two would stay lost,
+        # for to open it again would say that all is there.
+        while not (recovery := self._locked(shard, topic)).sealed:
+            self(topic, "closed", {})
+        records = self._put_back(log, reading, *self._under(shard, recovery, topic))
+        if not self._ledger.open(shard, recovery, {}, {}):
+            raise overtaken(topic)
         return records
 
-    def _rebuild(
-        self, shard: Shard, recovery: Recovery, log: Log, topic: str, begins: Mapping[int, int]
-    ) -> int:
-        # Of all partitions, with stable reads: a copy may stand on any of them, and a commit
-        # that is under way may yet settle it.
-        committed = log.frontiers(topic)
-        frontiers = {p: found.offset for p, found in committed.items() if found is not None}
-        if inbox := self._inboxes.get(topic):
-            # Rows, and not Kafka's offsets. What locks them is waited for: it may yet commit.
-            rows = inbox.frontiers(shard, committed)
-            frontiers |= {partition: row.offset for partition, row in rows.items()}
-        begun = {} if recovery.sealed else self._begun(topic, committed)
-        # The ledger may be an old one that was put back: then only what it was told is true.
-        known = recovery.claimed if topic in self._plain else recovery.floors
-        since = log.log_time(topic, frontiers) - self._window
-        starts = log.window_starts(topic, since)
-        ranges = {
-            p: reread(
-                max(known.get(p, 0), begins.get(p, 0)), max(frontier, begun.get(p, 0)), starts[p]
-            )
-            for p, frontier in frontiers.items()
-        }
-        records = self._put_back(topic, shard, recovery, log, ranges, since)
-        untouched = {p: at for p, at in begins.items() if p not in frontiers}
-        if not self._ledger.open(shard, recovery, frontiers | untouched, begun):
-            raise _overtaken(topic)
+    def _alone(self, shard: Shard, topic: str, begins: Mapping[int, int]) -> int:
+        recovery = self._locked(shard, topic)
+        log = self._log()
+        try:
+            reading = self._rereader.plan(shard, recovery, log, topic, begins)
+            records = self._put_back(log, reading, *self._under(shard, recovery, topic))
+        finally:
+            log.close()
+        untouched = {p: at for p, at in begins.items() if p not in reading.frontiers}
+        if not self._ledger.open(
+            shard, recovery, {**reading.frontiers, **untouched}, reading.begun
+        ):
+            raise overtaken(topic)
         return records
+
+    def _locked(self, shard: Shard, topic: str) -> Recovery:
+        recovery = self._ledger.lock(shard, self._token, LOCK_SECONDS)
+        if recovery is None:
+            raise busy(topic)
+        return recovery
+
+    def _under(
+        self, shard: Shard, recovery: Recovery, topic: str
+    ) -> tuple[Callable[[Assertion], None], Callable[[], None]]:
+        """Give what puts owners back, and what holds on to the shard."""
+
+        def put(assertion: Assertion) -> None:
+            if not self._ledger.reassert(shard, recovery, assertion):
+                raise overtaken(topic)
+
+        def alive() -> None:
+            held = self._ledger.lock(shard, recovery.token, LOCK_SECONDS)
+            if held is None or held.identity != recovery.identity:
+                raise overtaken(topic)
+            self._stay()
+
+        return put, alive
 
     def _put_back(
         self,
-        topic: str,
-        shard: Shard,
-        recovery: Recovery,
         log: Log,
-        ranges: Mapping[int, range],
-        since: int,
+        reading: Reading,
+        put: Callable[[Assertion], None],
+        alive: Callable[[], None],
     ) -> int:
-        """Read again, and put owners back; give how many records there were."""
-
-        def alive() -> None:
-            self._hold(shard, recovery)
-            self._stay()
-
-        suppressed = self._suppressed(topic, shard, log, ranges, since, alive)
-        records, left, told = 0, sum(map(len, ranges.values())), 0.0
-        for partition, offsets in ranges.items():
+        """Read all of it again, and put owners back; give how many records there were."""
+        found = self._rereader.audited(log, reading, alive)
+        records, left = 0, sum(map(len, reading.ranges.values()))
+        tell = self._rereader.teller(reading.topic)
+        for partition, told_of in found.items():
+            if told_of.gaps:
+                put(Assertion(partition, 0, gaps=told_of.gaps))
+        for partition, offsets in reading.ranges.items():
             behind = left - len(offsets)  # once this one is read
-            for messages in log.read(topic, partition, offsets):
-                if time.monotonic() >= told + TELL_SECONDS:
-                    self._emit(Recovering(topic, left))
-                    told = time.monotonic()
+            for messages in log.read(reading.topic, partition, offsets):
                 alive()
+                tell(left)
                 records += len(messages)
                 left = behind + offsets.stop - 1 - (messages[-1].offset() or 0)
-                assertion = self._assertion(partition, messages, shard, suppressed[partition])
-                assertion.settled = topic not in self._plain
-                if not self._ledger.reassert(shard, recovery, assertion):
-                    raise _overtaken(topic)
+                for each in self._rereader.assertions(
+                    reading, partition, messages, found[partition]
+                ):
+                    put(each)
             left = behind
         return records
-
-    def _suppressed(
-        self,
-        topic: str,
-        shard: Shard,
-        log: Log,
-        ranges: Mapping[int, range],
-        since: int,
-        alive: Callable[[], None],
-    ) -> Mapping[int, Collection[int]]:
-        """Give which of the positions the audit has. Read after the frontiers: see `audited`."""
-        if inbox := self._inboxes.get(topic):
-            return {p: inbox.suppressed(shard, p, r) if r else () for p, r in ranges.items()}
-        if topic in self._plain:
-            return dict.fromkeys(ranges, ())  # there owners are hearsay, and nothing is suppressed
-        return audited(log, self._topics, self._audit, shard, ranges, since, alive)
-
-    def _begun(self, topic: str, committed: Mapping[int, Frontier | None]) -> dict[int, int]:
-        """Give how far records may have been handled that are not settled: plain tier.
-
-        Marks that were made under a lost seal are lost. So that is to the end of the log, in each
-        partition that was ever begun: where a partition begins is committed before its first
-        record is claimed. Owners are put back up to there, too:
-
-        1. A is handled, and the ledger is lost before its frontier is in Kafka.
-        2. Another worker recovers up to Kafka's frontier, which is below A.
-        3. B, a copy of A that was sent meanwhile, would find no owner, and be handled unflagged.
-        """
-        if topic not in self._plain:
-            return {}
-        ours = [p for p, found in committed.items() if found is not None and found.ours]
-        ends = self._topics.ends([(topic, partition) for partition in ours]) if ours else {}
-        return {partition: end for (_, partition), end in ends.items()}
-
-    def _assertion(
-        self,
-        partition: int,
-        messages: Sequence[Message],
-        shard: Shard,
-        audited: Container[int],
-    ) -> Assertion:
-        records = [record_of(message, shard.topic_id) for message in messages]
-        assertion = Assertion(partition, records[-1].offset + 1, audited=audited)
-        self._identify(records, assertion)
-        return assertion
-
-    def _hold(self, shard: Shard, recovery: Recovery) -> None:
-        """Hold on to the lock for another while."""
-        held = self._ledger.lock(shard, recovery.token, LOCK_SECONDS)
-        if held is None or held.identity != recovery.identity:
-            raise _overtaken(str(shard))
-
-
-def _overtaken(what: str) -> RetriableError:
-    return RetriableError(f"the recovery of {what} was overtaken", "recovery")

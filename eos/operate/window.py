@@ -40,10 +40,15 @@ class Window:
         self._due = clock.monotonic() + EVERY
 
     def advance(self) -> None:
-        """Tell the ledger, if it is time."""
+        """Tell the ledger, if it is time.
+
+        Raises:
+            HungError: A topic was deleted and made anew: this process must be replaced.
+        """
         if self._clock.monotonic() < self._due:
             return
         self._due = self._clock.monotonic() + EVERY
+        self._consume.check_topics()
         for topic, times in self._consume.log_times().items():
             shard, partitions = self._consume.shard_of(topic)
             if inbox := self._inboxes.get(topic):

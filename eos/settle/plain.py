@@ -72,10 +72,11 @@ class Plain:
                 self.tell(slices)
         for slice_ in slices:
             lane = slice_.lane
-            self._consume.settled(lane, slice_.end, slice_.log_time)
+            told = slice_.frontier
+            self._consume.settled(slice_)
             if not self._behind:
                 self._due = self._clock.monotonic() + self._interval
-            self._behind[lane.partition] = (lane, Frontier(slice_.end, slice_.attempts))
+            self._behind[lane.partition] = (lane, told)
         self._emit(Settled([slice_.tally for slice_ in slices], letters))
 
     def tell(self, slices: Sequence[Slice]) -> None:

@@ -74,9 +74,7 @@ class Batch:
     @property
     def ends(self) -> dict[Partition, Frontier]:
         """The frontier of each partition once it is settled."""
-        return {
-            h.slice.lane.partition: Frontier(h.slice.end, h.slice.attempts) for h in self.handled
-        }
+        return {h.slice.lane.partition: h.slice.frontier for h in self.handled}
 
 
 class Settle:
@@ -132,6 +130,7 @@ class Settle:
         self._clock = clock
         self._pending: Batch | None = None
         self._committing: tuple[Batch, Future[bool]] | None = None
+        self._settled: dict[Partition, Slice] = {}
         self._failed = 0
         self._hung = False
 
@@ -143,7 +142,7 @@ class Settle:
         """Take what was handled, begin to settle if it is time, and collect what is settled.
 
         Returns:
-            True if a transaction was found committed.
+            True if something was settled, or a transaction found committed.
 
         Raises:
             AbortableError: One was not: rewind.
@@ -151,7 +150,8 @@ class Settle:
             FencedError: Another process has this transactional id.
             HungError: The Kafka client does not come back: this process must be replaced.
         """
-        self._inboxes([each for each in handled if each.effects is not None])
+        inside = [each for each in handled if each.effects is not None]
+        self._inboxes(inside)
         handled = [each for each in handled if each.effects is None]
         if effects := [each.slice for each in handled if self._is_plain(each)]:
             self._plain.settle(effects)
@@ -162,11 +162,13 @@ class Settle:
                 pending = self._pending = Batch(self._consume.membership, due)
             pending.handled += outputs
         self._plain.commit_if_due()
+        settled = bool(inside or effects)
         if self._is_due():
-            collected = self._collect()  # one at a time
+            settled |= self._collect()  # one at a time
             self._begin()
-            return collected
-        return self._collect() if self._is_over() else False
+        elif self._is_over():
+            settled |= self._collect()
+        return settled
 
     def finish(self) -> None:
         """Settle all that was handled, and wait for it. Raises as a call does."""
@@ -175,6 +177,10 @@ class Settle:
             self._begin()
             self._collect()
         self._plain.commit(wait=True)
+        with suppress(AbortableError, RetriableError):
+            # Otherwise with the next claim. A group that stands still is to be told from one whose
+            # offsets somebody has set back meanwhile.
+            self._plain.tell(list(self._settled.values()))
 
     def end(self) -> None:
         """Wait for the transaction under way, if there is one. Raises as a call does."""
@@ -328,7 +334,9 @@ class Settle:
         self._failed = 0
         for handled in batch.handled:
             slice_ = handled.slice
-            self._consume.settled(slice_.lane, slice_.end, slice_.log_time)
+            lane, end = slice_.lane, slice_.end
+            self._consume.settled(slice_)
+            self._settled[lane.partition] = Slice(lane, end, end, [], seal=slice_.seal)
         seconds = self._clock.monotonic() - batch.began
         self._emit(
             Committed(

@@ -234,7 +234,8 @@ class TrustsTheToken(MemoryLedger):
 
     def _holds(self, state, recovery: Recovery) -> bool:  # type: ignore[no-untyped-def] # noqa: ANN001
         same = recovery.identity.startswith(f"{self._identity}/")
-        return same and state.lock is not None and state.lock.token == recovery.token
+        held = state.recovery and state.recovery.held.get(recovery.partition)
+        return bool(same and held and held.token == recovery.token)
 
 
 class SealsAnewEachTime(MemoryLedger):
@@ -246,11 +247,12 @@ class SealsAnewEachTime(MemoryLedger):
         recovery: Recovery,
         frontiers: Mapping[int, int],
         begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
         state = self._state(shard)
         if self._holds(state, recovery):
             state.seal = None
-        return super().open(shard, recovery, frontiers, begun)
+        return super().open(shard, recovery, frontiers, begun, partitions)
 
 
 class PutsBackOverOwners(MemoryLedger):

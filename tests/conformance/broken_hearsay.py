@@ -48,7 +48,7 @@ class OpeningOnePartitionForgetsTheOthers(Opens):
     """Counts as opened what the last recovery named, under a seal that stands as well."""
 
     def _opened(self, state, was, frontiers, begun) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001, ARG002
-        state.opened = {p: state.opened[p] for p in begun}
+        state.opened = {p: state.opened.get(p, 0) for p in begun}
 
 
 class _Hearsay(MemoryLedger):

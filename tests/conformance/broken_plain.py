@@ -244,10 +244,11 @@ class Opens(MemoryLedger):
         recovery: Recovery,
         frontiers: Mapping[int, int],
         begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
         state = self._state(shard)
         was = dataclasses.replace(state, begun=dict(state.begun), opened=dict(state.opened))
-        opened = super().open(shard, recovery, frontiers, begun)
+        opened = super().open(shard, recovery, frontiers, begun, partitions)
         if opened:
             self._opened(state, was, frontiers, begun)
         return opened

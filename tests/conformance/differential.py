@@ -30,7 +30,9 @@ from tests.conformance.history import (
     Side,
     Stretch,
     Take,
+    Void,
 )
+from tests.conformance.history_sharing import LateEnd, Look, Share, ShareAll, Unseal
 from tests.conformance.rigs import MemoryRig
 
 _shards = itertools.count()
@@ -53,6 +55,9 @@ stretch = st.builds(
     gap=st.sampled_from([0, 0, 2]),
     settled=st.booleans(),
     audited=st.sampled_from([0, 0, 1, 2, 3]),
+    redriven=st.sampled_from([0, 0, 1, 2]),
+    named=st.sampled_from([1, 2, 3, 6, 0, -1, -2]),
+    void=st.sampled_from([0, 0, 0, 2, 40]),
 )
 stretches = st.lists(stretch, min_size=1, max_size=3, unique_by=lambda s: s.partition)
 frontiers = st.dictionaries(partition, st.integers(0, 30), max_size=PARTITIONS)
@@ -93,6 +98,7 @@ weighted: list[st.SearchStrategy[Call]] = [
     *[marks] * 4,
     *[advance] * 3,
     st.builds(Take, st.lists(partition, min_size=1, unique=True)),
+    st.builds(Void, place, st.sampled_from([1, 2, 5, 40])),
     st.builds(Confirm, st.integers(0, 2)),
     st.builds(Lock, st.sampled_from("ab"), st.sampled_from([False, True, True])),
     st.builds(Recover, st.lists(stretch, max_size=2), frontiers, begun),
@@ -103,6 +109,44 @@ weighted: list[st.SearchStrategy[Call]] = [
 calls = st.integers(0, len(weighted) - 1).flatmap(weighted.__getitem__)
 begin: list[Call] = [Recover([], {}, {}), Take(each_partition)]
 histories = st.lists(calls, min_size=12, max_size=40).map(begin.__add__)
+
+# Apart from those: what a seed finds in them shall stay as it is.
+tokens = st.sampled_from("abc")
+wanted = st.lists(partition, unique=True) | st.just(each_partition)
+share = st.builds(
+    Share,
+    tokens,
+    wanted,
+    st.sampled_from([False, True, True]),
+    st.lists(stretch, max_size=2),
+    st.booleans(),
+    st.integers(0, 9),
+)
+share_all = st.builds(
+    ShareAll,
+    st.sampled_from(["a", "ab", "abc"]),
+    st.sampled_from([-1, -1, -1, 0, 2]),
+    st.sampled_from(["", "", "", "lost", "restarted", "unsealed"]),
+    begun,
+    st.sampled_from([PARTITIONS, PARTITIONS, PARTITIONS + 1, 0]),
+)
+late_end = st.builds(
+    LateEnd, st.integers(0, 4), stretch, st.sampled_from([PARTITIONS, PARTITIONS, 0])
+)
+sharing: list[st.SearchStrategy[Call]] = [
+    *[share] * 4,
+    *[share_all] * 2,
+    *[late_end] * 2,
+    st.just(Look()),
+    *[st.just(Unseal())] * 2,
+    claim,
+    st.builds(Lock, tokens, st.sampled_from([False, True, True])),
+    st.builds(Recover, st.lists(stretch, max_size=2), frontiers, begun),
+    st.builds(Fall, st.booleans(), st.just(value=False)),
+]
+shared_calls = st.integers(0, len(sharing) - 1).flatmap(sharing.__getitem__)
+first_of_them: list[Call] = [Take(each_partition), Share("a", [])]
+shared_histories = st.lists(shared_calls, min_size=6, max_size=20).map(first_of_them.__add__)
 
 
 def compare(history: list[Call], rig: Rig) -> None:

@@ -4,10 +4,12 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from eos.core.ports import Assertion, Claimed, Claims, Ledger, Mark, Recovery
+from eos.core.ports.inspection import GenerationState, Inspection
 from eos.core.record import Shard
+from eos.core.rules import Gap
 from eos.testing.ledger_suite import Rig
 from eos.testing.ledger_suite.desk import BASE, GENERATION, WINDOW, digest
 
@@ -29,6 +31,13 @@ class Stretch(NamedTuple):
     settled: bool = False
     audited: int = 0
     """Where it is settled: the audit has each n-th of them; 0: none."""
+    redriven: int = 0
+    """Each n-th of them was redriven; 0: none."""
+    named: int = 0
+    """So far before its own position it says that it was dead-lettered; negative: on another
+    partition."""
+    void: int = 0
+    """In recovery: so many offsets before it are a gap."""
 
 
 class Place(NamedTuple):
@@ -81,6 +90,12 @@ class Side:
             digests=[digest(None if k < 0 else str(k)) for k in stretch.keys],
             fingerprints=[stretch.payload] * n,
             times=[BASE + t for t in times],
+            redriven={
+                i: (p, max(0, start + i - stretch.named))
+                if stretch.named > 0
+                else ((p + 1) % PARTITIONS, max(0, start + i + stretch.named + 1))
+                for i in range(0, n if stretch.redriven else 0, stretch.redriven or 1)
+            },
         )
 
     def claim(self, batch: Sequence[Claims]) -> object:
@@ -105,11 +120,33 @@ class Side:
         self.recoveries.insert(0, recovery)
         return recovery.sealed, dict(recovery.claimed)
 
+    def share(self, token: str, wanted: Sequence[int], seconds: float = 60) -> object:
+        recovery = self.ledger.lock(self.shard, token, seconds, wanted)
+        if recovery is None:
+            return None
+        self.recoveries.insert(0, recovery)
+        told = recovery.sealed, dict(recovery.claimed), dict(recovery.floors)
+        return *told, recovery.partition, recovery.done
+
+    def finish(self, recovery: Recovery, frontier: int) -> bool:
+        partition = max(0, recovery.partition or 0)
+        end = Assertion(partition, frontier, settled=True, floor=frontier, done=True)
+        return self.ledger.reassert(self.shard, recovery, end)
+
     def reassert(self, recovery: Recovery, stretch: Stretch, start: int) -> bool:
         told = self.claims(stretch, start)
         lists = (told.offsets, told.digests, told.fingerprints, told.times)
         audited = told.offsets[:: stretch.audited] if stretch.settled and stretch.audited else []
-        assertion = Assertion(told.partition, told.end, *lists, stretch.settled, audited)
+        assertion = Assertion(
+            told.partition,
+            told.end,
+            *lists,
+            stretch.settled,
+            audited,
+            told.redriven,
+            start if stretch.settled and stretch.audited == 1 else told.end,
+            [Gap(max(0, start - stretch.void), start)] if stretch.void and start else [],
+        )
         return self.ledger.reassert(self.shard, recovery, assertion)
 
     def recover(self, frontiers: Mapping[int, int]) -> bool:
@@ -117,9 +154,13 @@ class Side:
         return recovery is not None and self.open(recovery, frontiers, {})
 
     def open(
-        self, recovery: Recovery, frontiers: Mapping[int, int], begun: Mapping[int, int]
+        self,
+        recovery: Recovery,
+        frontiers: Mapping[int, int],
+        begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
-        return self.ledger.open(self.shard, recovery, frontiers, begun)
+        return self.ledger.open(self.shard, recovery, frontiers, begun, partitions)
 
     def seal(self, n: int) -> str:
         return nth(self.seals or ["none"], n)
@@ -134,8 +175,14 @@ class Side:
             self.recover({PARTITIONS: 0}),
             self.take(range(PARTITIONS)),
             self.ledger.advance(self.shard, {}, PARTITIONS),
+            self.counts(),
             self.claim([self.claims(every, 0, 1000)]),
         ]
+
+    def counts(self) -> list[GenerationState]:
+        """Give how many owners there are in each generation that has any."""
+        looking = cast("Inspection", self.ledger)
+        return [each for each in looking.look(self.shard).generations if each.owners]
 
 
 class Call(Protocol):
@@ -188,6 +235,15 @@ class Rewind(NamedTuple):
 
     def on(self, side: Side, claimed: Mapping[int, int]) -> object:
         return side.ledger.rewind(side.shard, side.marks(self.places, claimed))
+
+
+class Void(NamedTuple):
+    place: Place
+    width: int
+
+    def on(self, side: Side, claimed: Mapping[int, int]) -> object:
+        (mark,) = side.marks([self.place], claimed)
+        return side.ledger.void(side.shard, mark, max(0, mark.offset - self.width))
 
 
 class Confirm(NamedTuple):

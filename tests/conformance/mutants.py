@@ -94,20 +94,23 @@ MUTANTS = (
         "== seal and begins(seal, identity())",
         "== seal",
     ),
-    Mutant("everybody gets the lock", "LOCK", "return false", "stamp = '0.0'"),
     Mutant(
-        "the lock is not looked at", "OPEN", "call('GET', lock) == stamp .. '/' .. token", "true"
+        "everybody gets the lock",
+        "LOCK",
+        "other ~= token then\n    return false",
+        "other ~= token then\n    other = nil",
     ),
+    Mutant("the lock is not looked at", "OPEN", "holder(here[part], now_ms()) == token", "true"),
     Mutant(
         "the server is not looked at",
         "REASSERT",
-        "return begins(recovery, identity()) and",
-        "return",
+        "return begins(here.of, identity()) and here or {}",
+        "return here",
     ),
     Mutant(
         "opening always makes a new seal",
         "OPEN",
-        "local sealed = begins(recall('seal'), identity())",
+        "local sealed = begins(seal, identity())",
         "local sealed = false",
     ),
     Mutant("opening lowers the floor", "OPEN", "max(p.floor, frontier)", "frontier"),
@@ -134,7 +137,12 @@ MUTANTS = (
         "disown(all, digest, sub(value, 1, 8))",
         "disown(all, digest)",
     ),
-    Mutant("facts do not raise the floor", "REASSERT", "max(p.floor, stop)", "p.floor"),
+    Mutant(
+        "facts do not raise the floor",
+        "REASSERT",
+        "max(p.floor, tonumber(ARGV[8]))",
+        "p.floor",
+    ),
     Mutant("what is put back counts as of now", "REASSERT", "log_time(stamp, p.last, now)", "now"),
     Mutant(
         "the window is not waited for", "ADVANCE", "lowest >= g.ends + window", "lowest >= g.ends"

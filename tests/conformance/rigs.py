@@ -13,7 +13,7 @@ from eos.core.ports import Ledger
 from eos.stores.memory.ledger import MemoryLedger
 from eos.stores.redis.ledger import RedisLedger
 from eos.stores.sql.ledger import SqlLedger
-from eos.stores.sql.ledger_tables import generations, owners, partitions, shards
+from eos.stores.sql.ledger_tables import gaps, generations, owners, partitions, shards
 from tests.conformance.servers import RedisServer
 
 
@@ -62,7 +62,7 @@ class SqlRig:
     def lose(self) -> None:
         # Not by TRUNCATE, after which the table would lie in another file.
         with self.engine.begin() as connection:
-            for table in (owners, generations, partitions, shards):
+            for table in (owners, generations, gaps, partitions, shards):
                 connection.execute(delete(table))
 
     def restart(self) -> None:

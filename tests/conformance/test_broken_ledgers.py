@@ -3,10 +3,23 @@ import pytest
 from eos.stores.memory.ledger import MemoryLedger
 from eos.testing.ledger_suite import EXERCISES, broken
 from tests.conformance import broken as broken_claims
-from tests.conformance import broken_hearsay, broken_plain
+from tests.conformance import (
+    broken_gaps,
+    broken_hearsay,
+    broken_plain,
+    broken_redriven,
+    broken_sharing,
+)
 from tests.conformance.rigs import MemoryRig
 
-CAUGHT_BY = {**broken_claims.CAUGHT_BY, **broken_plain.CAUGHT_BY, **broken_hearsay.CAUGHT_BY}
+CAUGHT_BY = {
+    **broken_claims.CAUGHT_BY,
+    **broken_plain.CAUGHT_BY,
+    **broken_hearsay.CAUGHT_BY,
+    **broken_redriven.CAUGHT_BY,
+    **broken_gaps.CAUGHT_BY,
+    **broken_sharing.CAUGHT_BY,
+}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from eos.stores.redis import scripts
 from eos.testing.ledger_suite import Rig
-from tests.conformance import mutants, mutants_plain
+from tests.conformance import mutants, mutants_gaps, mutants_plain, mutants_redriven
 from tests.conformance.differential import compare, histories
 from tests.conformance.history import Call
 from tests.conformance.mutants import Mutant, crowded, wound
@@ -70,7 +70,9 @@ def test_postgresql_answers_as_the_rules_do(ledger_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mutant", [*mutants.MUTANTS, *mutants_plain.MUTANTS], ids=lambda m: m.claim
+    "mutant",
+    [*mutants.MUTANTS, *mutants_plain.MUTANTS, *mutants_redriven.MUTANTS, *mutants_gaps.MUTANTS],
+    ids=lambda m: m.claim,
 )
 def test_the_comparison_notices(
     mutant: Mutant, redis_url: str, monkeypatch: pytest.MonkeyPatch

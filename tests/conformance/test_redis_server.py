@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from eos.core.errors import ConfigError, FatalError, RetriableError
-from eos.core.ports import Ledger, Mark
+from eos.core.ports import Assertion, Ledger, Mark
 from eos.core.rules import Admission, Verdict
 from eos.stores.redis import wire
 from eos.stores.redis.ledger import RedisLedger
@@ -146,7 +146,7 @@ def test_a_user_without_rights_is_told_which_it_needs(rig: OwnServer) -> None:
 
 
 def test_the_rights_that_the_message_names_are_enough(rig: OwnServer) -> None:
-    commands = "evalsha eval info time get set del unlink hget hset hsetnx hmget hgetall hdel"
+    commands = "evalsha eval info time del unlink hget hset hsetnx hmget hgetall hdel"
     rig.redis.acl_setuser(
         "worker",
         enabled=True,
@@ -171,6 +171,12 @@ def test_the_rights_that_the_message_names_are_enough(rig: OwnServer) -> None:
     assert desk.ledger.settle(desk.shard, seal, [mark]) is Admission.OPEN
     assert desk.ledger.rewind(desk.shard, [mark])
     desk.open({0: 9}, {0: 10})
+    rig.redis.replicaof("127.0.0.1", free_port())
+    rig.redis.replicaof("NO", "ONE")
+    shared = desk.ledger.lock(desk.shard, "worker", 60, [0])
+    assert shared
+    assert desk.ledger.reassert(desk.shard, shared, Assertion(0, 9, done=True))
+    assert desk.ledger.open(desk.shard, shared, {}, {}, 1)
     assert desk.advance({0: passed, 1: passed}) == 0
 
 

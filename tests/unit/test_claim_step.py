@@ -12,8 +12,9 @@ from eos.consume import Lane, Slice
 from eos.core import events
 from eos.core.errors import AbortableError, FatalError
 from eos.core.events import Tally
+from eos.core.frontier import Replay
 from eos.core.keys import standard
-from eos.core.ports import Claimed, Claims, Known, Refused
+from eos.core.ports import Claimed, Claims, Known, Mark, Refused
 from eos.core.record import Record, Shard
 from eos.core.rules import Admission, Owner, Verdict
 from eos.core.settings import Settings
@@ -31,6 +32,7 @@ class Ledger:
         self.answer: Claimed | Refused = Claimed("seal", [], {}, {0: UNKNOWN})
         self.asked: list[Sequence[Claims]] = []
         self.seals = {"seal"}
+        self.rewound: list[Mark] = []
 
     def claim(self, _shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
         self.asked.append(batch)
@@ -38,6 +40,25 @@ class Ledger:
 
     def confirm(self, _shard: Shard, seal: str) -> bool:
         return seal in self.seals
+
+    def rewind(self, _shard: Shard, marks: Sequence[Mark]) -> bool:
+        self.rewound += marks
+        return True
+
+
+class Recovery:
+    """Writes down what it was asked for."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self._bench = bench
+
+    def __call__(self, topic: str, cause: str, begins: Mapping[int, int]) -> int:
+        self._bench.recovered.append((topic, cause, begins))
+        return self._bench.read_again
+
+    def load(self, topic: str, replayed: Mapping[int, range]) -> int:
+        self._bench.loaded.append((topic, replayed))
+        return self._bench.read_again
 
 
 class Bench:
@@ -48,19 +69,16 @@ class Bench:
         self.begun: list[tuple[str, int]] = []
         self.read_again = 0
         self.recovered: list[tuple[str, str, Mapping[int, int]]] = []
+        self.loaded: list[tuple[str, Mapping[int, range]]] = []
         ledger: Any = self.ledger
         self.claim = Claim(
             ledger=ledger,
-            identify=Identify(standard, Digest(b"secret"), by_partition=False),
-            recover=self._recover,
+            identify=Identify(standard, Digest(b"secret"), by_partition=False, group="g"),
+            recover=Recovery(self),
             begin=lambda lanes: self.begun.extend(lane.partition for lane in lanes),
             settings=replace(SETTINGS, **settings),
             emit=self.events.append,
         )
-
-    def _recover(self, *given: Any) -> int:
-        self.recovered.append(given)
-        return self.read_again
 
     def verdicts(
         self,
@@ -393,3 +411,23 @@ def test_a_transaction_is_confirmed_under_the_seals_of_its_own_claims() -> None:
     assert caught.value.cause == "ledger_resealed"
     bench.claim.confirm(bench.claim.release_seals())
     assert bench.claim.release_seals() == {}
+
+
+def test_a_floor_from_before_a_replay_is_taken_back_and_nothing_is_suppressed_by_it() -> None:
+    bench = Bench()
+    slice_ = slice_of(2)
+    slice_.lane.replay = Replay(20, 20)
+    bench.ledger.answer = Claimed("seal", [Verdict.SETTLED] * 2, {}, {0: Known(20, 0)})
+    with pytest.raises(AbortableError):
+        bench.claim([slice_])
+    assert bench.ledger.rewound == [Mark(0, 7, 10)]
+    assert offsets(slice_) == [10, 11]
+
+
+def test_a_floor_above_what_is_not_replayed_is_believed() -> None:
+    bench = Bench()
+    slice_ = slice_of(2)
+    slice_.lane.replay = Replay(10, 10)  # it is over
+    bench.ledger.answer = Claimed("seal", [Verdict.SETTLED] * 2, {}, {0: Known(20, 0)})
+    bench.claim([slice_])
+    assert (bench.ledger.rewound, offsets(slice_)) == ([], [])

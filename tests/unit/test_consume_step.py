@@ -8,7 +8,7 @@ from eos.consume import step as consume_step
 from eos.consume.opening import Opening
 from eos.core.errors import AbortableError, RetriableError
 from eos.core.events import Assigned, Event, Waiting
-from eos.core.frontier import Frontier
+from eos.core.frontier import PLAIN, TRANSACTION, Frontier
 from eos.core.ports import Partition, Taken
 from eos.core.record import Shard
 from eos.devstack.waiting import wait_until
@@ -186,7 +186,7 @@ def test_a_rewind_goes_back_to_what_is_settled() -> None:
     bench.send(6)
     (first,) = bench.consume()
     bench.consume()
-    bench.consume.settled(first.lane, first.end, 0)
+    bench.consume.settled(first)
     bench.consume.rewind(reopen=False)
     assert bench.read() == {P0: [2, 3]}
 
@@ -311,7 +311,8 @@ def test_where_a_partition_begins_stands_in_the_log_before_its_records_are_claim
     (slice_,) = bench.started().consume()
     assert bench.kafka.committed == {}
     bench.opening.begin([slice_.lane])
-    assert bench.kafka.committed == {P0: Frontier(0)}
+    tier = PLAIN if plain else TRANSACTION
+    assert bench.kafka.committed == {P0: Frontier(0, tier=tier, topic_id="id-of-in")}
     bench.kafka.committed.clear()
     bench.opening.begin([slice_.lane])  # once is enough
     assert bench.kafka.committed == {}
@@ -325,7 +326,7 @@ def test_a_partition_that_another_consumer_committed_is_taken_over_with_its_note
     (slice_,) = bench.started().consume()
     assert [record.offset for record in slice_.records] == [1]
     bench.opening.begin([slice_.lane])
-    assert bench.kafka.committed[P0] == Frontier(1, note="theirs")
+    assert bench.kafka.committed[P0] == Frontier(1, note="theirs", tier=PLAIN, topic_id="id-of-in")
 
 
 def test_a_plain_partition_of_which_the_ledger_cannot_tell_anything_waits() -> None:
@@ -372,9 +373,10 @@ def test_a_partition_that_was_read_to_its_end_has_come_to_now() -> None:
     bench.kafka.send("in", b"old", timestamp=1000)
     bench.kafka.send("in", b"old", timestamp=2000)
     (slice_,) = bench.consume()
-    bench.consume.settled(slice_.lane, 1, 1000)
+    head = slice_.split(1)
+    bench.consume.settled(head)
     times = bench.consume.log_times()["in"]
     assert times[0] == 1000
     assert times[1] > 2000
-    bench.consume.settled(slice_.lane, 2, 2000)
+    bench.consume.settled(slice_)
     assert bench.consume.log_times()["in"][0] > 2000

@@ -27,7 +27,7 @@ def identified(
     key: Callable[[Record], Any], *records: Record, by_partition: bool = False
 ) -> Claims:
     claims = Claims(records[0].partition, 1, 0, 0, 0)
-    Identify(key, Digest(b"secret"), by_partition=by_partition)(list(records), claims)
+    Identify(key, Digest(b"secret"), by_partition=by_partition, group="g")(list(records), claims)
     return claims
 
 

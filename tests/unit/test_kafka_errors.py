@@ -104,12 +104,13 @@ class Answer:
     def __init__(self, partition: int, offset: int, error: KafkaError | None = None) -> None:
         self.topic, self.partition, self.offset, self.error = "orders", partition, offset, error
         self.metadata = None if offset < 0 else Frontier(offset, 2, note="ours").metadata
+        self.leader_epoch = 3 if offset == 5 else None
 
 
 def test_a_partition_without_a_committed_offset_has_none() -> None:
     answer: list[Answer] = [Answer(0, 5), Answer(1, -1001), Answer(2, 0)]
     assert committed(answer) == {  # type: ignore[arg-type]
-        ("orders", 0): Frontier(5, 2, note="ours"),
+        ("orders", 0): Frontier(5, 2, note="ours", leader_epoch=3),
         ("orders", 1): None,
         ("orders", 2): Frontier(0, 2, note="ours"),
     }

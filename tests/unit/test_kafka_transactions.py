@@ -2,7 +2,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from eos.core.errors import AbortableError, FatalError, FencedError, RetriableError
 from eos.core.events import Event
@@ -387,3 +387,25 @@ def test_messages_that_were_purged_because_their_topic_is_denied_say_so(
     with pytest.raises(FatalError, match="WRITE"):
         made.commit()
     assert producers.count("commit_transaction") == 0
+
+
+def test_a_fatal_error_that_a_callback_ran_into_is_told_for_what_it_is(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    """The client raises it within `flush`, and calls on: whatever is called fails then."""
+    made.begin()
+    fenced = KafkaException(KafkaError(KafkaError._FENCED, "planned", fatal=True))  # noqa: SLF001
+    beside = SystemError("<method 'retriable'> returned a result with an exception set")
+    beside.__cause__ = fenced
+    producers.plan["flush"].append(beside)
+    with pytest.raises(FencedError):
+        made.commit()
+
+
+def test_another_error_of_the_interpreter_is_not_taken_for_one_of_kafka(
+    made: KafkaTransactions, producers: Producers
+) -> None:
+    made.begin()
+    producers.plan["flush"].append(SystemError("unknown opcode"))
+    with pytest.raises(SystemError):
+        made.commit()

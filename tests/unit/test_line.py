@@ -348,7 +348,7 @@ def test_what_stops_the_line_settles_nothing_and_leaves_the_group(error: Excepti
     with pytest.raises(type(error)):
         bench.run(wrap=wrap)
     assert bench.sent() == []
-    assert bench.kafka.committed == {("in", 0): Frontier(0)}
+    assert bench.kafka.committed == {("in", 0): Frontier(0, topic_id="id-of-in")}
     # A later worker has the partition, and nothing is left open that it would wait for.
     assert bench.run(slot="later") == [b"a"]
 
@@ -364,7 +364,7 @@ def test_stopping_settles_what_is_handled() -> None:
 
     bench.line(handler).run(lambda: len(handled) == 2)
     assert bench.sent() == [b"a", b"b"]
-    assert bench.kafka.committed == {("in", 0): Frontier(2)}
+    assert bench.kafka.committed == {("in", 0): Frontier(2, topic_id="id-of-in")}
 
 
 def test_batches_gather_in_one_transaction_until_the_interval_is_over() -> None:

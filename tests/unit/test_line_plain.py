@@ -13,8 +13,8 @@ from eos import build
 from eos.build import lines
 from eos.consume import step as consume
 from eos.core.errors import AbortableError, RetriableError
-from eos.core.events import Claimed, Committed, Event, Settled
-from eos.core.frontier import Frontier
+from eos.core.events import Claimed, Committed, Event, Settled, Waiting
+from eos.core.frontier import PLAIN, Frontier
 from eos.core.ports import Ports
 from eos.core.record import Record, Send
 from eos.core.settings import Settings
@@ -127,7 +127,7 @@ def test_effects_settle_without_any_transaction_and_kafka_s_offset_follows() -> 
     bench.send("a", "b", "a'")
     assert bench.run(wrap=wrap) == [(b"a", False), (b"b", False)]
     assert transactions == []
-    assert bench.kafka.committed == {P0: Frontier(3)}
+    assert bench.kafka.committed == {P0: Frontier(3, tier=PLAIN, topic_id="id-of-in")}
     assert bench.saw(Settled)
     assert not bench.saw(Committed)
 
@@ -238,7 +238,7 @@ def test_a_failed_try_comes_again_in_doubt_and_its_count_stands_beside_the_offse
 
     bench.run(handler)
     assert [value for value, _ in bench.effects] == [b"a", b"flaky", b"flaky", b"flaky", b"b"]
-    assert seen[1] == (3, True, Frontier(1, attempts=2))
+    assert seen[1] == (3, True, Frontier(1, attempts=2, tier=PLAIN, topic_id="id-of-in"))
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -275,6 +275,25 @@ def test_a_dead_letter_of_a_plain_record_and_its_offset_are_one_transaction() ->
     assert [event.outputs for event in bench.saw(Committed)] == [1]
 
 
+def test_a_pause_is_a_short_one_again_once_something_was_settled() -> None:
+    # A ledger that goes away now and then, in the life of a worker, is away for the first time
+    # each time.
+    bench = Bench(batch_records=1)
+    bench.send(*map(str, range(12)))
+
+    def away() -> None:
+        raise RetriableError("no connection", "ledger")
+
+    def wrap(ports: Ports) -> None:
+        faults = [Fault("claim", "before", n, away) for n in range(4, 20, 2)]
+        ports.ledger = faulty(ports.ledger, *faults)
+
+    bench.run(wrap=wrap)
+    pauses = [event.seconds for event in bench.saw(Waiting)]
+    assert len(pauses) == 8
+    assert max(pauses) < 0.01  # the first one is of 0.002
+
+
 def turned(bench: Bench, line: Any, event: type) -> None:
     """Take turns until the line has told of something."""
     for _ in range(100):
@@ -289,9 +308,9 @@ def test_what_is_handled_is_settled_before_its_partition_is_given_back() -> None
     bench.send("a", "b", partition=1)
     line = bench.line()
     turned(bench, line, Settled)
-    assert bench.kafka.committed[P1] == Frontier(0)
+    assert bench.kafka.committed[P1] == Frontier(0, tier=PLAIN, topic_id="id-of-in")
     line.settle.give_back([P1])
-    assert bench.kafka.committed[P1] == Frontier(2)
+    assert bench.kafka.committed[P1] == Frontier(2, tier=PLAIN, topic_id="id-of-in")
 
 
 def test_what_waits_for_a_transaction_is_settled_before_its_partition_is_given_back() -> None:
@@ -300,9 +319,9 @@ def test_what_waits_for_a_transaction_is_settled_before_its_partition_is_given_b
     step = Step("in", "out", lambda r: Send(r.value), batch=False, name="step")
     line = build.line(bench.settings, [step], bench.kafka.ports(bench.ledger), bench.events.append)
     turned(bench, line, Claimed)
-    assert bench.kafka.committed[P1] == Frontier(0)
+    assert bench.kafka.committed[P1] == Frontier(0, topic_id="id-of-in")
     line.settle.give_back([P0])  # nothing of it waits
-    assert bench.kafka.committed[P1] == Frontier(0)
+    assert bench.kafka.committed[P1] == Frontier(0, topic_id="id-of-in")
     line.settle.give_back([P1])
-    assert bench.kafka.committed[P1] == Frontier(2)
+    assert bench.kafka.committed[P1] == Frontier(2, topic_id="id-of-in")
     assert [m.value() for m in bench.kafka.messages("out")] == [b"a", b"b"]

@@ -12,6 +12,7 @@ from eos.core.events import (
     Committing,
     DeadLettered,
     GivenAway,
+    Halted,
     Lived,
     OutboxCounted,
     ProducerRecreated,
@@ -133,10 +134,16 @@ def root() -> Iterator[None]:
             "producer re-created group=billing reason=slow",
         ),
         (
-            Lived("orders", 25),
+            Lived("orders", 2),
             "DEBUG",
             "eos.ledger",
-            "window moved group=billing topic=orders generations=25",
+            "window moved group=billing topic=orders windows=2",
+        ),
+        (
+            Halted("orders", (0, 2), "why"),
+            "ERROR",
+            "eos.consume",
+            "halted group=billing partitions=orders[0],orders[2] detail=why",
         ),
         (
             Published(2, 50, 0.01, 0.25),
@@ -269,3 +276,18 @@ def test_a_trace_is_kept(capsys: pytest.CaptureFixture[str], *, json_lines: bool
     except ValueError:
         logging.getLogger("eos.test").exception("the worker failed")
     assert "ValueError: invalid literal" in capsys.readouterr().err
+
+
+def test_that_keys_are_not_forgotten_is_said_now_and_then(
+    logs: Logs, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = []
+    for generations in (3, 4, 4, 5, 2):
+        logs(Lived("orders", generations))
+        told.append(caplog.records[-1].levelname)
+        clock.now += 40
+    assert told == ["DEBUG", "WARNING", "DEBUG", "WARNING", "DEBUG"]
+    (said,) = {r.getMessage() for r in caplog.records if "windows=4" in r.getMessage()} - {
+        "window moved group=billing topic=orders windows=4"
+    }
+    assert said.startswith("keys are not forgotten group=billing topic=orders windows=4 detail=")

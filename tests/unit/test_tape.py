@@ -28,6 +28,9 @@ class Told:
     def timestamp(self) -> tuple[int, int]:
         return (1, 0)
 
+    def leader_epoch(self) -> int | None:
+        return None
+
 
 class Loop:
     """Loads a tape, and hands out of it."""

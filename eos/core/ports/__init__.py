@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 from eos.core.ports.databases import NO_INBOXES, Effects, Inbox
 from eos.core.ports.ledger import (
+    MENDED,
     Assertion,
+    Audited,
     Claimed,
     Claims,
     Known,
@@ -20,20 +22,24 @@ from eos.core.ports.ledger import (
     Refused,
     Suppressed,
     Taken,
+    gap_entry,
 )
-from eos.core.ports.log import Log, Partition, Reader, Revoking, Topics
+from eos.core.ports.log import Groups, Log, Partition, Reader, Revoking, Topics
 from eos.core.ports.outbox import Backlog, DeadRow, Outbox, Rows, Upkeep
 from eos.core.ports.transactions import Publish, Transactions
 
 __all__ = [
+    "MENDED",
     "NO_INBOXES",
     "Assertion",
+    "Audited",
     "Backlog",
     "Claimed",
     "Claims",
     "Clock",
     "DeadRow",
     "Effects",
+    "Groups",
     "Inbox",
     "Known",
     "Ledger",
@@ -53,6 +59,7 @@ __all__ = [
     "Topics",
     "Transactions",
     "Upkeep",
+    "gap_entry",
 ]
 
 

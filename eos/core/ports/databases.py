@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from eos.core.frontier import Frontier
-from eos.core.ports.ledger import Claimed, Claims, Suppressed
+from eos.core.ports.ledger import Assertion, Audited, Claimed, Claims, Suppressed
 from eos.core.record import Shard
+from eos.core.rules import Owner
 
 
 class Effects(Protocol):
@@ -91,8 +92,32 @@ class Inbox(Protocol):
     def create(self, shard: Shard, topic: str, starts: Mapping[int, Frontier]) -> None:
         """Make rows that are not there yet, and leave the others as they are."""
 
-    def suppressed(self, shard: Shard, partition: int, offsets: range) -> Collection[int]:
-        """Give the offsets in this range that the audit has."""
+    def audited(
+        self, shard: Shard, partition: int, offsets: range, replayed: range = range(0)
+    ) -> Audited:
+        """Give which positions in this range own no key, as the audit says.
+
+        Args:
+            shard: Whose.
+            partition: The partition.
+            offsets: The range.
+            replayed: Those of them that are handled again.
+        """
+
+    def note(self, shard: Shard, gap: Suppressed) -> None:
+        """Write down, by itself, that nothing is delivered any more somewhere."""
+
+    def unmended(self, shard: Shard, partition: int) -> list[tuple[range, str]]:
+        """Give the gaps that were noted and not yet noted as `MENDED`, and their causes."""
+
+    def copies(self, shard: Shard) -> list[Suppressed]:
+        """Give what was suppressed in favour of owners in gaps, and was not redriven."""
+
+    def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
+        """Where the ledger is joined: tell who owns keys, by digest; those that somebody owns."""
+
+    def own(self, shard: Shard, assertion: Assertion) -> None:
+        """Where the ledger is joined: make positions the owners of keys that nobody owns."""
 
     def advance(
         self, shard: Shard, frontier_times: Mapping[int, int], partitions: int, window: int

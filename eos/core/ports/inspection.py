@@ -1,4 +1,4 @@
-"""The ledger as an operator sees it: nothing is changed."""
+"""The ledger as an operator sees it."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -40,15 +40,17 @@ class LedgerState(NamedTuple):
 
     Attributes:
         sealed: Whether it may be claimed in; if not, the next worker that claims recovers it.
-        recovering: Whether somebody holds the recovery lock.
+        recovering: Whether somebody recovers it, or a part of it.
         partitions: By number.
         generations: Those that are live, the oldest first.
+        done: The partitions of which the recovery under way has put everything back.
     """
 
     sealed: bool
     recovering: bool
     partitions: Mapping[int, PartitionState]
     generations: Sequence[GenerationState]
+    done: frozenset[int] = frozenset()
 
 
 class Inspection(Protocol):
@@ -59,3 +61,20 @@ class Inspection(Protocol):
 
     def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
         """Tell who owns keys, by digest; those that somebody owns."""
+
+
+class Surgery(Protocol):
+    """Breaks a ledger's seal. Whatever is lost with it, recovery puts back from the log."""
+
+    def unseal(self, shard: Shard) -> None:
+        """Let nobody claim before the shard was recovered. Raises `RetriableError` if away."""
+
+    def purge(self, shard: Shard) -> bool:
+        """Break the seal, and delete all that is known of a shard.
+
+        Returns:
+            False, with nothing deleted, if somebody recovers it now.
+
+        Raises:
+            RetriableError: The server is away: some of it may be deleted by now.
+        """

@@ -4,8 +4,9 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from eos.core.leases import WHOLE
 from eos.core.record import Shard
-from eos.core.rules import Admission, Owner, Verdict
+from eos.core.rules import Admission, Gap, Owner, Verdict
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class Claims:
         digests: Keyed digests of the idempotency keys, 12 bytes each; b"" for no key.
         fingerprints: 32-bit fingerprints of the payloads.
         times: The records' own time stamps, seconds since the epoch.
+        redriven: Partition and offset at which records were dead-lettered that were published
+            again, by their place in the lists (`rules.verdict`). Most batches have none.
     """
 
     partition: int
@@ -37,6 +40,7 @@ class Claims:
     digests: list[bytes] = field(default_factory=list)
     fingerprints: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
+    redriven: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 class Known(NamedTuple):
@@ -120,17 +124,20 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """The right to recover a shard, held by one worker for a bounded time.
+    """The right to recover a shard, or a partition of it, held by one worker for a bounded time.
 
     Attributes:
         token: Names the holder.
-        identity: What the recovery runs against: the ledger's server, and this holding of the
-            lock. Whoever prolongs the lock goes on with the `Recovery` that he began with.
+        identity: What the recovery runs against: the ledger's server, and the stamp of this
+            recovery, which all who share it have in common. Whoever prolongs his lease goes on
+            with the `Recovery` that he began with.
         sealed: Whether the shard has a seal of that identity now: then only single partitions
             need to be recovered.
         claimed: One past the highest offset claimed, by partition.
         floors: The highest frontier that the ledger was told, by partition: what stands below
             was settled when it was told, and its owners are here, whatever the ledger has lost.
+        partition: What is held: a partition, or the shard as a `WHOLE`; None: nothing.
+        done: The partitions of which this recovery has put everything back.
     """
 
     token: str
@@ -138,6 +145,8 @@ class Recovery:
     sealed: bool
     claimed: Mapping[int, int]
     floors: Mapping[int, int] = field(default_factory=dict)
+    partition: int | None = WHOLE
+    done: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -155,7 +164,14 @@ class Assertion:
             overrule owners that the ledger has (`rules.restored`), and the stretch counts as
             told of, so that whoever goes on with the recovery begins behind it. Otherwise only
             keys without an owner get one (`rules.reasserts`).
+        floor: Where it is settled: the frontier, if it stands below `end`, or `end`. While what
+            was settled is handled again, owners stand above the frontier, too.
+        done: It is the last one of the partition that the recovery holds: nothing of it is left
+            to be put back.
         audited: The offsets that the audit has: suppressed, and so no owners.
+        redriven: As in `Claims`; of two positions of which neither is known to be settled it says
+            which one comes after the other (`rules.reasserts`).
+        gaps: Offsets of the partition at which nothing is delivered any more (`Ledger.void`).
     """
 
     partition: int
@@ -166,6 +182,10 @@ class Assertion:
     times: list[int] = field(default_factory=list)
     settled: bool = False
     audited: Container[int] = frozenset()
+    redriven: dict[int, tuple[int, int]] = field(default_factory=dict)
+    floor: int = 0
+    gaps: Sequence[Gap] = ()
+    done: bool = False
 
 
 class Ledger(Protocol):
@@ -212,14 +232,43 @@ class Ledger(Protocol):
             False, with nothing written, if a newer epoch exists of one of the partitions.
         """
 
-    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
-        """Take, or hold on to, the recovery lock; None while somebody else holds it."""
+    def void(self, shard: Shard, mark: Mark, start: int) -> bool:
+        """Note that nothing is delivered any more from `start` up to a mark.
+
+        Who owns a key there owns it no more (`rules.verdict`), and what stands there counts as
+        claimed. Claims that were answered before may still heed such an owner: whoever must know
+        of them breaks the seal after this (`unseal`).
+
+        Returns:
+            False, with nothing written, if a newer epoch exists.
+        """
+
+    def unseal(self, shard: Shard) -> None:
+        """Let nobody claim before the shard was recovered."""
+
+    def lock(
+        self, shard: Shard, token: str, seconds: float, partitions: Sequence[int] | None = None
+    ) -> Recovery | None:
+        """Take, or hold on to, the shard as a whole, or a partition of it, to recover it.
+
+        Args:
+            shard: The shard.
+            token: Names the caller.
+            seconds: For how long he holds it, unless he asks again.
+            partitions: Join those who recover a shard that is closed, and take the first of these
+                partitions that is neither done nor held by somebody else. A shard that is open is
+                left alone: the answer says so. None: the shard as a whole, be it open or not.
+
+        Returns:
+            None while somebody else holds the shard as a whole, or, if that is asked for, anything
+            of it. See `leases.lease`.
+        """
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
         """Put owners back, and count the stretch as claimed.
 
         Returns:
-            False, with nothing written, if the lock or the identity is lost.
+            False, with nothing written, if what the recovery held or the identity is lost.
         """
 
     def open(
@@ -228,10 +277,12 @@ class Ledger(Protocol):
         recovery: Recovery,
         frontiers: Mapping[int, int],
         begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
-        """Seal the shard anew, record the frontiers as floors, and give the lock back.
+        """Seal the shard anew, record the frontiers as floors, and end the recovery.
 
-        A shard that is sealed already under this identity keeps its seal.
+        A shard that is sealed already under this identity keeps its seal. One that was opened by
+        this very recovery is left as it is.
 
         Args:
             shard: The shard.
@@ -240,9 +291,12 @@ class Ledger(Protocol):
             begun: Plain tier: the log's ends, which is one past the last offset that may have
                 been handled and not been settled, by partition; owners below are hearsay from
                 now on. Empty in the other tiers.
+            partitions: How many partitions the topic has, where they were shared: all of them must
+                be done. 0: the recovery holds the shard as a whole.
 
         Returns:
-            False, with nothing written, if the lock or the identity is lost.
+            False, with nothing written, if they are not all done, or if the shard or the identity
+            is lost.
         """
 
     def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
@@ -271,7 +325,9 @@ class Suppressed(NamedTuple):
         offset: Its offset.
         digest: Keyed digest of its idempotency key.
         owner: In whose favour.
-        verdict: DUPLICATE or CONFLICT.
+        verdict: DUPLICATE or CONFLICT; FRESH where it was dead-lettered, and the owner is the
+            record that was redriven in its place; SETTLED where nothing is delivered any more, from
+            this offset up to the owner's: a gap, of which no digest says anything.
         log_time: Its own time stamp, seconds since the epoch.
         source: Who sent it, if a header says so.
     """
@@ -283,3 +339,62 @@ class Suppressed(NamedTuple):
     verdict: Verdict
     log_time: int
     source: str | None
+
+
+MENDED = "mended"
+"""In place of a gap's cause: all that follows from it is done."""
+
+
+def gap_entry(partition: int, offsets: range, cause: str, time: int) -> Suppressed:
+    """Give the entry that says that nothing is delivered at these offsets any more.
+
+    Args:
+        partition: Their partition.
+        offsets: The offsets.
+        cause: `retention`, `compaction`, or `MENDED`.
+        time: When this was found, seconds since the epoch.
+    """
+    owner = Owner(partition, offsets.stop, 0)
+    return Suppressed(partition, offsets.start, b"", owner, Verdict.SETTLED, time, cause)
+
+
+@dataclass(slots=True)
+class Audited:
+    """Which settled positions of a partition own no key, as the audit says.
+
+    Attributes:
+        suppressed: Offsets of what was suppressed.
+        redriven: Offsets of dead letters, each with the digest of the key that it gave to the
+            record that was published in its place: no other key is taken from it, whatever that
+            record said.
+        replayed: Offsets that are handled again.
+        owners: Of those of them that own no key: the verdict, the digest, and who owns it. The
+            verdicts are to be the same again, though the owner may stand outside of all that is
+            read.
+        gaps: Where nothing is delivered any more, in the whole partition.
+    """
+
+    suppressed: set[int] = field(default_factory=set)
+    redriven: set[tuple[int, bytes]] = field(default_factory=set)
+    replayed: range = range(0)
+    owners: dict[int, tuple[Verdict, bytes, Owner]] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+
+    def add(self, entry: Suppressed) -> None:
+        """Heed an entry of the audit."""
+        if entry.verdict is Verdict.SETTLED:
+            self.gaps.append(Gap(entry.offset, entry.owner.offset))
+            return
+        if entry.verdict is Verdict.FRESH:
+            self.redriven.add((entry.offset, entry.digest))
+        else:
+            self.suppressed.add(entry.offset)
+        if entry.offset in self.replayed:
+            self.owners[entry.offset] = (entry.verdict, entry.digest, entry.owner)
+
+    def own_none(self, offsets: Sequence[int], digests: Sequence[bytes]) -> frozenset[int]:
+        """Give those of these records that own no key."""
+        records = zip(offsets, digests, strict=True)
+        return frozenset(
+            each[0] for each in records if each[0] in self.suppressed or each in self.redriven
+        )

@@ -50,8 +50,14 @@ class Reader(Protocol):
     def beginnings(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where to begin in partitions that the group never settled anything of."""
 
-    def seek(self, partition: Partition, offset: int) -> None:
-        """Read this partition from here, and let it flow."""
+    def seek(self, partition: Partition, offset: int, leader_epoch: int = -1) -> None:
+        """Read this partition from here, and let it flow.
+
+        Args:
+            partition: The partition.
+            offset: The first offset to read.
+            leader_epoch: Of the record before it (`Frontier.leader_epoch`).
+        """
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Hold partitions back; polling goes on."""
@@ -75,6 +81,12 @@ class Topics(Protocol):
     def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Give where partitions end now, open transactions included."""
 
+    def starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Give the first offset that each partition still has."""
+
+    def compacts(self, topic: str) -> bool:
+        """Tell whether a topic may be compacted; False where nobody may be asked."""
+
     def ensure(self, names: Sequence[str], partitions: int = -1, *, retention: int = 0) -> None:
         """Make topics that do not exist yet.
 
@@ -88,11 +100,29 @@ class Topics(Protocol):
         """Tell whether there is such a topic; one that is not there is waited for a while."""
 
 
+class Groups(Protocol):
+    """Consumer groups, seen from outside."""
+
+    def members(self, group: str) -> int:
+        """Give how many members a group has; 0 as well if there is no such group."""
+
+    def commit(self, group: str, frontiers: Mapping[Partition, Frontier]) -> None:
+        """Set the offsets of a group that has no members.
+
+        Raises:
+            FatalError: It has some: nothing was set.
+            RetriableError: The brokers are away.
+        """
+
+
 class Log(Protocol):
     """The log itself, read outside of any group: for recovery."""
 
     def frontiers(self, topic: str) -> dict[int, Frontier | None]:
-        """Read the group's committed offsets of all partitions with a stable read."""
+        """Read the group's committed offsets of all partitions with a stable read.
+
+        One that was committed for a deleted topic of that name counts as none.
+        """
 
     def window_starts(self, topic: str, seconds: int) -> dict[int, int]:
         """Give the first offset of each partition that is as new as this log time."""

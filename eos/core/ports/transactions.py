@@ -1,6 +1,6 @@
 """Transactions of Kafka, and what is published without one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from eos.core.frontier import Frontier
@@ -17,8 +17,15 @@ class Transactions(Protocol):
     def begin(self) -> None:
         """Begin a transaction, with a new producer if the last one is tainted."""
 
-    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
-        """Add a message to the transaction."""
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        partition: int = -1,
+    ) -> None:
+        """Add a message to the transaction, to a partition or (-1) to the one of its key."""
 
     def send_offsets(self, frontiers: Mapping[Partition, Frontier], group_metadata: object) -> None:
         """Add the frontiers to the transaction, fenced by the group's generation (KIP-447)."""
@@ -44,6 +51,18 @@ class Transactions(Protocol):
         """Give the producer up."""
 
 
-Publish = Callable[[str, bytes | None, bytes | None, Headers], None]
-"""Publishes a message outside of any transaction: topic, value, key, headers. Returns when the
-brokers have it; raises `RetriableError` if nobody knows whether they do."""
+class Publish(Protocol):
+    """Publishes outside of any transaction."""
+
+    def __call__(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        partition: int = -1,
+    ) -> None:
+        """Publish a message, to a partition or (-1) to the one of its key.
+
+        Returns when the brokers have it; raises `RetriableError` if nobody knows whether they do.
+        """

@@ -6,6 +6,7 @@ from operator import ge
 
 from eos.build import Loop
 from eos.consume import Slice
+from eos.consume.lanes import epoch_of
 from eos.core.errors import AbortableError
 from eos.core.events import Aborted
 from eos.core.record import Message
@@ -75,7 +76,10 @@ class Ahead:
                 continue
             if any(map(ge, offsets, offsets[1:])):
                 raise AbortableError(f"the client jumped back in {partition}", "rebalance")
+            if lane.next < lane.pending:
+                self._consume.passed(lane, offsets[start:])
             slice_ = Slice(lane, lane.next, offsets[-1] + 1, [], offsets[start:], parts[start:])
+            slice_.leader_epoch = epoch_of(parts[-1])
             lane.next = slice_.end
             if not self._below.identify.reads_headers_only:
                 slice_.complete()

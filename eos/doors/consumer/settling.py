@@ -117,7 +117,8 @@ class Settling:
         if self._transaction is not None:
             if replays:
                 self._reader.commit_for_user(
-                    {p: Frontier(end) for p, end in replays.items()}, wait=True
+                    {p: self._consume.lanes[p].frontier_at(end) for p, end in replays.items()},
+                    wait=True,
                 )
             done = self._commit_transaction({p: e for p, e in ends.items() if p not in replays})
             return self._reader.told(done | replays) if wait else None
@@ -192,7 +193,7 @@ class Settling:
             if lane is not None:
                 lane.told = end
             return Frontier(end, ours=False, note=note)
-        return Frontier(end, note=note)
+        return lane.frontier_at(end, note=note)
 
     def _settle(self, ends: Mapping[Partition, int], *, tell: bool) -> None:
         slices = self._tape.take(ends)

@@ -8,6 +8,7 @@ from eos.claim.digest import Digest, fingerprint
 from eos.claim.keys import Identify
 from eos.core.errors import AbortableError, ConfigError, EosError, FatalError
 from eos.core.keys import sender
+from eos.core.letters import redriven
 from eos.core.ports import Partition
 from eos.core.record import Position, Record
 from eos.core.settings import KeyOf, duration
@@ -104,7 +105,9 @@ class Inbox:
         self._rows = Rows(engine_of(database), self._frontiers, start=start, kafka=kafka)
         self._trails: dict[Partition, Trail] = {}
         self._digest = Digest((secret or f"eos derived secret of {self._namespace}").encode())
-        self._name = Identify(key, self._digest, by_partition=False).name if key else None
+        self._group = group
+        identify = Identify(key, self._digest, by_partition=False, group=group) if key else None
+        self._name = identify.name if identify else None
         self._window = int(duration(window))
         self._conflict = conflict
         self._until_prune = PRUNE_EVERY
@@ -220,6 +223,7 @@ class Inbox:
             fingerprint(record.value),
             trail.log_time,
             sender(record),
+            redriven(record.headers, record.topic_id, self._group),
         )
         self._prune(db, record.topic_id)
         found = self._frontiers.own(db, entry)

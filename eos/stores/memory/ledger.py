@@ -8,17 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eos.core import rules
+from eos.core.leases import WHOLE, Asked, Leases, lease
 from eos.core.ports import Assertion, Claimed, Claims, Known, Mark, Recovery, Refused, Taken
 from eos.core.ports.inspection import GenerationState, LedgerState, PartitionState
 from eos.core.record import Shard
-from eos.core.rules import Admission, Owner, Verdict
-
-
-@dataclass(slots=True)
-class _Lock:
-    token: str
-    stamp: int
-    until: float
+from eos.core.rules import Admission, Gap, Owner, Verdict
 
 
 @dataclass(slots=True)
@@ -26,7 +20,7 @@ class _State:
     """What the ledger holds of one shard; times in seconds of log time."""
 
     seal: str | None = None
-    lock: _Lock | None = None
+    recovery: Leases | None = None
     epochs: dict[int, int] = field(default_factory=dict)
     claimed: dict[int, int] = field(default_factory=dict)
     floors: dict[int, int] = field(default_factory=dict)
@@ -37,11 +31,16 @@ class _State:
     passed: dict[int, int] = field(default_factory=dict)
     generations: dict[int, dict[bytes, Owner]] = field(default_factory=dict)
     """By where they end."""
+    gaps: dict[int, list[Gap]] = field(default_factory=dict)
+    """By partition."""
 
     def disown(self, digest: bytes) -> None:
         for owners in self.generations.values():
             owners.pop(digest, None)
         self.generations = {end: owners for end, owners in self.generations.items() if owners}
+
+    def is_void(self, owner: Owner | None) -> bool:
+        return owner is not None and rules.is_void(owner, self.gaps.get(owner.partition, []))
 
     def owner(self, digest: bytes) -> Owner | None:
         for owners in self.generations.values():
@@ -184,22 +183,41 @@ class MemoryLedger:
                 state.begun[p] = min(state.begun.get(p, 0), offset)
             return True
 
-    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
-        """Take, or hold on to, the recovery lock; None while somebody else holds it."""
+    def void(self, shard: Shard, mark: Mark, start: int) -> bool:
+        """Note that nothing is delivered any more from `start` up to a mark."""
+        with self._mutex:
+            state, p = self._state(shard), mark.partition
+            if mark.epoch < state.epochs.get(p, 0):
+                return False
+            self._add_gap(state, p, Gap(start, mark.offset))
+            if start <= state.claimed.get(p, 0) < mark.offset:
+                state.claimed[p] = mark.offset
+            return True
+
+    def lock(
+        self, shard: Shard, token: str, seconds: float, partitions: Sequence[int] | None = None
+    ) -> Recovery | None:
+        """Take, or hold on to, the shard as a whole, or a partition of it, to recover it."""
         with self._mutex:
             state = self._state(shard)
-            now = self._clock()
-            held = state.lock if state.lock and state.lock.until > now else None
-            if held and held.token != token:
-                return None
-            stamp = held.stamp if held else next(self._counter)
-            state.lock = _Lock(token, stamp, now + seconds)
+            now, sealed = self._clock(), self._sealed(state)
+            begun = Leases(f"{self._identity}/{next(self._counter)}")
+            recovery, partition = begun, None
+            if partitions is None or not sealed:
+                asked = Asked(token, partitions, now + seconds)
+                answer = lease(self._recovery(state), begun, asked, now)
+                if answer is None:
+                    return None
+                recovery, partition = answer
+                state.recovery = recovery
             return Recovery(
                 token=token,
-                identity=f"{self._identity}/{stamp}",
-                sealed=self._sealed(state),
+                identity=recovery.identity,
+                sealed=sealed,
                 claimed={p: end for p, end in state.claimed.items() if end},
                 floors={p: floor for p, floor in state.floors.items() if floor},
+                partition=partition,
+                done=frozenset(recovery.done),
             )
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
@@ -209,25 +227,31 @@ class MemoryLedger:
             if not self._holds(state, recovery):
                 return False
             p = assertion.partition
-            for offset, digest, fingerprint, stamp in zip(
-                assertion.offsets,
-                assertion.digests,
-                assertion.fingerprints,
-                assertion.times,
-                strict=True,
+            for gap in assertion.gaps:
+                self._add_gap(state, p, gap)
+            for n, (offset, digest, fingerprint, stamp) in enumerate(
+                zip(
+                    assertion.offsets,
+                    assertion.digests,
+                    assertion.fingerprints,
+                    assertion.times,
+                    strict=True,
+                )
             ):
                 time_of = self._file(state, p, stamp)
                 if not digest:
                     continue
                 read, before = Owner(p, offset, fingerprint), state.owner(digest)
-                after = _put_back(read, before, assertion)
+                redriven, void = assertion.redriven.get(n), state.is_void(before)
+                after = _put_back(read, before, assertion, redriven, void=void)
                 if after != before:
                     state.disown(digest)
                     if after is not None:
                         self._own(state, time_of, digest, after)
             state.claimed[p] = max(state.claimed.get(p, 0), assertion.end)
             if assertion.settled:
-                state.floors[p] = max(state.floors.get(p, 0), assertion.end)
+                state.floors[p] = max(state.floors.get(p, 0), assertion.floor)
+            self._finish(state, recovery, assertion)
             return True
 
     def open(
@@ -236,11 +260,14 @@ class MemoryLedger:
         recovery: Recovery,
         frontiers: Mapping[int, int],
         begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
-        """Seal the shard anew, record the frontiers as floors, and give the lock back."""
+        """Seal the shard anew, record the frontiers as floors, and end the recovery."""
         with self._mutex:
             state = self._state(shard)
-            if not self._holds(state, recovery):
+            if self._sealed(state) and (state.seal or "").startswith(f"{recovery.identity}/"):
+                return True
+            if not self._may_open(state, recovery, partitions):
                 return False
             if not self._sealed(state):
                 state.seal = f"{recovery.identity}/{recovery.token}"
@@ -251,7 +278,7 @@ class MemoryLedger:
             for p, frontier in frontiers.items():
                 state.floors[p] = max(state.floors.get(p, 0), frontier)
                 state.claimed[p] = max(state.claimed.get(p, 0), frontier)
-            state.lock = None
+            state.recovery = None
             return True
 
     def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
@@ -277,12 +304,28 @@ class MemoryLedger:
             state = self._state(shard)
             known = {*state.epochs, *state.claimed, *state.floors, *state.begun}
             lists = (state.epochs, state.claimed, state.floors, state.begun)
+            recovery = self._recovery(state)
             return LedgerState(
                 self._sealed(state),
-                state.lock is not None and state.lock.until > self._clock(),
+                self._recovered(state),
                 {p: PartitionState(*(each.get(p, 0) for each in lists)) for p in known},
                 [GenerationState(end, len(own)) for end, own in sorted(state.generations.items())],
+                frozenset(recovery.done if recovery else ()),
             )
+
+    def unseal(self, shard: Shard) -> None:
+        """Let nobody claim before the shard was recovered."""
+        with self._mutex:
+            state = self._state(shard)
+            state.seal = state.recovery = None
+
+    def purge(self, shard: Shard) -> bool:
+        """Delete all that is known of a shard."""
+        with self._mutex:
+            if self._recovered(self._state(shard)):
+                return False
+            self._shards.pop(shard, None)
+            return True
 
     def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
         """Tell who owns keys."""
@@ -302,14 +345,30 @@ class MemoryLedger:
     def _sealed(self, state: _State) -> bool:
         return state.seal is not None and state.seal.startswith(f"{self._identity}/")
 
+    def _recovery(self, state: _State) -> Leases | None:
+        """Give the recovery that runs against this server; not one that came with its data."""
+        found = state.recovery
+        return found if found and found.identity.startswith(f"{self._identity}/") else None
+
+    def _recovered(self, state: _State) -> bool:
+        """Tell whether anybody recovers a part of it now."""
+        found, now = self._recovery(state), self._clock()
+        return found is not None and any(found.holder(part, now) for part in found.held)
+
     def _holds(self, state: _State, recovery: Recovery) -> bool:
-        lock = state.lock
-        return (
-            lock is not None
-            and lock.until > self._clock()
-            and lock.token == recovery.token
-            and recovery.identity == f"{self._identity}/{lock.stamp}"
-        )
+        found = self._recovery(state)
+        held = (recovery.identity, recovery.token, recovery.partition)
+        return found is not None and found.holds(*held, self._clock())
+
+    def _may_open(self, state: _State, recovery: Recovery, partitions: int) -> bool:
+        found = self._recovery(state)
+        if partitions:
+            return found is not None and found.complete(recovery.identity, partitions)
+        return recovery.partition == WHOLE and self._holds(state, recovery)
+
+    def _finish(self, state: _State, recovery: Recovery, assertion: Assertion) -> None:
+        if assertion.done and state.recovery and recovery.partition is not None:
+            state.recovery.finish(recovery.partition)
 
     def _admits(self, state: _State, seal: str, marks: Sequence[Mark]) -> Admission:
         if not self._sealed(state) or state.seal != seal:
@@ -332,8 +391,8 @@ class MemoryLedger:
         state.claimed[p] = max(state.claimed.get(p, 0), claims.end)
         known = Known(state.floors[p], state.begun.get(p, 0))
         state.begun[p] = max(known.begun, claims.begun)
-        for offset, digest, fingerprint, stamp in zip(
-            claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True
+        for n, (offset, digest, fingerprint, stamp) in enumerate(
+            zip(claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True)
         ):
             time_of = self._file(state, p, stamp)
             owner = state.owner(digest) if digest else None
@@ -344,8 +403,12 @@ class MemoryLedger:
                 keyed=bool(digest),
                 fingerprint=fingerprint,
                 owner=owner,
+                redriven=claims.redriven.get(n),
+                void=state.is_void(owner),
             )
             if verdict is Verdict.FRESH and digest:
+                if owner:
+                    state.disown(digest)
                 self._own(state, time_of, digest, Owner(p, offset, fingerprint))
             if owner and verdict in (Verdict.DUPLICATE, Verdict.CONFLICT):
                 owners[len(verdicts)] = owner
@@ -357,14 +420,28 @@ class MemoryLedger:
         state.last[partition] = rules.log_time(stamp, last, int(self._clock()))
         return state.last[partition]
 
+    def _add_gap(self, state: _State, partition: int, gap: Gap) -> None:
+        now = int(self._clock())
+        oldest = min(state.generations, default=self._generation) - self._generation
+        known = state.gaps.get(partition, [])
+        state.gaps[partition] = rules.with_gap(known, gap._replace(time=now), oldest)
+
     def _own(self, state: _State, time_of: int, digest: bytes, owner: Owner) -> None:
         end = (time_of // self._generation + 1) * self._generation
         state.generations.setdefault(end, {})[digest] = owner
 
 
-def _put_back(read: Owner, owner: Owner | None, assertion: Assertion) -> Owner | None:
+def _put_back(
+    read: Owner,
+    owner: Owner | None,
+    assertion: Assertion,
+    redriven: tuple[int, int] | None,
+    *,
+    void: bool,
+) -> Owner | None:
     """Give who owns the key of a position that is read again."""
     audited = read.offset in assertion.audited
     if assertion.settled:
         return rules.restored(settled=read, audited=audited, owner=owner)
-    return read if rules.reasserts(audited=audited, owner=owner) else owner
+    told = {"audited": audited, "void": void}
+    return read if rules.reasserts(owner=owner, redriven=redriven, **told) else owner

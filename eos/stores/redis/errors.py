@@ -13,7 +13,7 @@ _Row = tuple[type[exceptions.RedisError], str, type[EosError], str]
 _LOGIN = "refuses the login: check user and password in the ledger's URL"
 _RIGHTS = (
     "gives its user too few rights: it needs the keys eos*, and the commands evalsha, eval, "
-    "info, time, get, set, del, unlink, hget, hset, hsetnx, hmget, hgetall, hdel"
+    "info, time, del, unlink, hget, hset, hsetnx, hmget, hgetall, hdel"
 )
 _REPLICA = "is a replica: point the ledger's URL at the primary"
 _FULL = "is out of memory: raise maxmemory, or shorten the window"

@@ -2,7 +2,9 @@
 
 import contextlib
 import re
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import redis
@@ -11,6 +13,7 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from eos.core.errors import ConfigError
+from eos.core.leases import WHOLE
 from eos.core.ports import Assertion, Claimed, Claims, Mark, Recovery, Refused, Taken
 from eos.core.ports.inspection import GenerationState, LedgerState, PartitionState
 from eos.core.record import Shard
@@ -19,6 +22,9 @@ from eos.stores.redis import scripts, wire
 from eos.stores.redis.errors import translated
 
 _OLDEST = (6, 2)
+_PURGE_SECONDS = 30.0
+_SCANNED = 1000
+_WHOLE = "whole"
 _URL_ADVICE = (
     "ledger: its URL cannot be read. Write redis://user:password@host:port/db (the schemes are "
     "redis and rediss), with %40 for @, %3A for :, %2F for /, %3F for ?, %23 for #, %5B for [ and "
@@ -95,7 +101,8 @@ class RedisLedger:
     def claim(self, shard: Shard, batch: Sequence[Claims]) -> Claimed | Refused:
         """Claim a batch of records, all or nothing."""
         packed = wire.pack_claims(batch, self._generation)
-        status, *answer = self._run(scripts.CLAIM, shard, packed, self._generation)
+        redriven = wire.pack_redriven(batch)
+        status, *answer = self._run(scripts.CLAIM, shard, packed, self._generation, redriven)
         if status:
             return Refused(_ADMISSIONS[status], *answer)
         seal, verdicts, known, packed, hearsay = answer
@@ -124,25 +131,38 @@ class RedisLedger:
         """Take floors, and what has begun, back to where a replay begins; never forward."""
         return bool(self._run(scripts.REWIND, shard, wire.pack_marks(marks)))
 
-    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
-        """Take, or hold on to, the recovery lock; None while somebody else holds it."""
-        answer = self._run(scripts.LOCK, shard, token, max(1, int(seconds * 1000)))
+    def void(self, shard: Shard, mark: Mark, start: int) -> bool:
+        """Note that nothing is delivered any more from `start` up to a mark."""
+        packed = wire.pack_marks([mark])
+        return bool(self._run(scripts.VOID, shard, packed, start, self._generation))
+
+    def lock(
+        self, shard: Shard, token: str, seconds: float, partitions: Sequence[int] | None = None
+    ) -> Recovery | None:
+        """Take, or hold on to, the shard as a whole, or a partition of it, to recover it."""
+        wanted = (_WHOLE,) if partitions is None else partitions
+        answer = self._run(scripts.LOCK, shard, token, max(1, int(seconds * 1000)), *wanted)
         if answer is None:
             return None
-        identity, sealed, *ends = answer
+        identity, sealed, part, done, ends = answer
         server = identity.rpartition(b"/")[0]
         if server != self._server:
             self.check()  # nothing is opened on a server that nobody has looked at
             self._server = server
         claimed, floors = (dict(zip(ends[0::3], ends[n::3], strict=True)) for n in (1, 2))
         floors = {partition: floor for partition, floor in floors.items() if floor}
-        return Recovery(token, identity.decode(), bool(sealed), claimed, floors)
+        held = WHOLE if partitions is None else int(part) if part else None
+        told = (claimed, floors, held, frozenset(done))
+        return Recovery(token, identity.decode(), bool(sealed), *told)
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
         """Put owners back, and count the stretch as claimed."""
         packed, audited = wire.pack_assertion(assertion, self._generation)
-        args = (recovery.identity, recovery.token, packed, self._generation)
-        told = (int(assertion.settled), audited)
+        part = {WHOLE: _WHOLE, None: ""}.get(recovery.partition, recovery.partition)
+        args = (recovery.identity, f"{part}/{recovery.token}", packed, self._generation)
+        flags = assertion.settled + 2 * assertion.done
+        redriven, gaps = wire.pack_redriven([assertion]), wire.pack_gaps(assertion.gaps)
+        told = (flags, audited, redriven, assertion.floor, gaps)
         return bool(self._run(scripts.REASSERT, shard, *args, *told))
 
     def open(
@@ -151,10 +171,11 @@ class RedisLedger:
         recovery: Recovery,
         frontiers: Mapping[int, int],
         begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
-        """Seal the shard anew, record the frontiers as floors, and give the lock back."""
-        packed = (wire.pack_numbers(frontiers), wire.pack_numbers(begun))
-        return bool(self._run(scripts.OPEN, shard, recovery.identity, recovery.token, *packed))
+        """Seal the shard anew, record the frontiers as floors, and end the recovery."""
+        told = (wire.pack_numbers(frontiers), wire.pack_numbers(begun), partitions)
+        return bool(self._run(scripts.OPEN, shard, recovery.identity, recovery.token, *told))
 
     def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
         """Tell how far partitions have come in log time, and drop what no window needs."""
@@ -163,13 +184,40 @@ class RedisLedger:
 
     def look(self, shard: Shard) -> LedgerState:
         """Tell what is known of a shard."""
-        sealed, locked, live, known = self._run(scripts.LOOK, shard)
+        sealed, held, live, known, done = self._run(scripts.LOOK, shard)
         return LedgerState(
             bool(sealed),
-            bool(locked),
+            bool(held),
             {number: PartitionState(*told) for number, *told in _by(5, known)},
             sorted(GenerationState(*told) for told in _by(2, live)),
+            frozenset(done),
         )
+
+    def unseal(self, shard: Shard) -> None:
+        """Let nobody claim before the shard was recovered."""
+        self._run(scripts.UNSEAL, shard)
+
+    def purge(self, shard: Shard) -> bool:
+        """Delete all that is known of a shard, and hold it as a whole: nobody opens it meanwhile.
+
+        Its keys are looked for among all that the server has.
+        """
+        token, meta = uuid.uuid4().hex, wire.meta_key(shard)
+        leases = f"{meta}:leases"
+        if self.lock(shard, token, _PURGE_SECONDS) is None:
+            return False
+        # First: should we die half-way, whoever recovers the shard reads all of it again.
+        self._run(scripts.CLEAR, shard)
+        tag = meta[meta.index("{") :]
+        with translated(self._secret):
+            found = self._redis.scan_iter(match=f"*{tag}*", count=_SCANNED)
+            buckets = (key for key in found if key not in {meta.encode(), leases.encode()})
+            while some := list(islice(buckets, _SCANNED)):
+                self._redis.unlink(*some)
+                if self.lock(shard, token, _PURGE_SECONDS) is None:
+                    return False
+            self._redis.delete(meta, leases)
+        return True
 
     def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
         """Tell who owns keys."""

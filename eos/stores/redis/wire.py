@@ -13,13 +13,15 @@ from itertools import accumulate, compress, groupby
 from eos.core.errors import FatalError
 from eos.core.ports import Assertion, Claims, Known, Mark
 from eos.core.record import Shard
-from eos.core.rules import Owner, Verdict
+from eos.core.rules import Gap, Owner, Verdict
 
 _HEAD = struct.Struct(">HQQQQQHI")
 _RUN = struct.Struct(">IQ")
 _RECORD = struct.Struct(">12sQI")
 _NUMBER = struct.Struct(">HQ")
+_REDRIVEN = struct.Struct(">IQ")
 _MARK = struct.Struct(">HQQ")
+_GAP = struct.Struct(">QQ")
 _KNOWN = struct.Struct(">QQ")
 _OWNER = struct.Struct(">QI")
 
@@ -79,6 +81,22 @@ def pack_assertion(assertion: Assertion, generation: int) -> tuple[bytes, bytes]
     )
 
 
+def pack_redriven(batch: Sequence[Claims | Assertion]) -> bytes:
+    """Pack where records were dead-lettered, by their place among all of the batch.
+
+    A position that is too large for the server is nobody's: it is left out.
+    """
+    if not any(claims.redriven for claims in batch):
+        return b""
+    befores = accumulate((len(claims.offsets) for claims in batch), initial=0)
+    return b"".join(
+        _REDRIVEN.pack(before + n, partition << _OFFSET_BITS | offset)
+        for before, claims in zip(befores, batch, strict=False)
+        for n, (partition, offset) in claims.redriven.items()
+        if not (partition >> _PARTITION_BITS or offset >> _OFFSET_BITS)
+    )
+
+
 def pack_numbers(numbers: Mapping[int, int]) -> bytes:
     """Pack an offset or a log time for each partition."""
     return b"".join(_NUMBER.pack(p, max(0, number)) for p, number in numbers.items())
@@ -87,6 +105,11 @@ def pack_numbers(numbers: Mapping[int, int]) -> bytes:
 def pack_marks(marks: Sequence[Mark]) -> bytes:
     """Pack marks."""
     return b"".join(_MARK.pack(*mark) for mark in marks)
+
+
+def pack_gaps(gaps: Sequence[Gap]) -> bytes:
+    """Pack where nothing is delivered any more."""
+    return b"".join(_GAP.pack(gap.start, gap.stop) for gap in gaps)
 
 
 def unpack_known(batch: Sequence[Claims], packed: bytes) -> dict[int, Known]:

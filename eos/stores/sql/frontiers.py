@@ -52,6 +52,7 @@ class Entry:
         fingerprint: Of its payload.
         log_time: Its own time stamp, in seconds.
         source: Who sent it, if it says so.
+        redriven: Where it was dead-lettered, if it says so (`eos.core.rules.verdict`).
     """
 
     digest: bytes
@@ -59,6 +60,7 @@ class Entry:
     fingerprint: int
     log_time: int
     source: str | None = None
+    redriven: Position | None = None
 
 
 class Frontiers:
@@ -89,6 +91,8 @@ class Frontiers:
     def own(self, db: Attached, entry: Entry) -> tuple[Position, int] | None:
         """Make this position the owner of its key, unless there is one.
 
+        One that is the dead letter of this very record gives the key to it.
+
         Returns:
             The owner there is, and the fingerprint of its payload; None if it is this one now.
         """
@@ -104,6 +108,10 @@ class Frontiers:
         }
         if db.run(_OWN[db.dialect], values).rows:
             return None
+        if entry.redriven is not None:
+            old = {"_old_partition": entry.redriven.partition, "_old_offset": entry.redriven.offset}
+            if db.run(_TAKE_OVER, {**values, **old}).changed:
+                return None
         key = {**self._whose, "_topic_id": at.topic_id, "_digest": entry.digest}
         rows = db.run(_OWNER, key).rows
         if not rows:  # it was pruned in between
@@ -273,6 +281,22 @@ _OWN: dict[str, Executable] = {
 _OWNER = select(inbox_keys.c.partition, inbox_keys.c.record_offset, inbox_keys.c.fingerprint).where(
     inbox_keys.c.shard == _SHARD,
     inbox_keys.c.digest == bindparam("_digest"),
+)
+# Of two that take over one key the second waits for the first, and finds that it is another's.
+_TAKE_OVER = (
+    update(inbox_keys)
+    .where(
+        inbox_keys.c.shard == _SHARD,
+        inbox_keys.c.digest == bindparam("_digest"),
+        inbox_keys.c.partition == bindparam("_old_partition"),
+        inbox_keys.c.record_offset == bindparam("_old_offset"),
+    )
+    .values(
+        partition=bindparam("_partition"),
+        record_offset=bindparam("_offset"),
+        fingerprint=bindparam("_fingerprint"),
+        log_time=bindparam("_time"),
+    )
 )
 _NOTE = insert(suppressed).values(
     namespace=bindparam("_namespace"),

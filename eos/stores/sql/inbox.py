@@ -4,22 +4,34 @@ Its keys, where the ledger is this database, and its audit are rows in the same 
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Update, create_engine, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Update,
+    and_,
+    create_engine,
+    exists,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from eos.core.errors import ConfigError
 from eos.core.frontier import Frontier
+from eos.core.ports import MENDED, Assertion, Audited, Suppressed
 from eos.core.record import Shard
+from eos.core.rules import Owner, Verdict
 from eos.stores.sql import tables
 from eos.stores.sql.connections import attached, same_database
 from eos.stores.sql.effects import SqlEffects, of_shard, patient
 from eos.stores.sql.errors import translated
 from eos.stores.sql.frontiers import open_shard
-from eos.stores.sql.keys import forget
+from eos.stores.sql.keys import forget, note, own, owners
 from eos.stores.sql.tables import frontiers, suppressed
 
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
@@ -88,16 +100,82 @@ class SqlInbox:
             connection.execute(make, rows)
             connection.commit()
 
-    def suppressed(self, shard: Shard, partition: int, offsets: range) -> Collection[int]:
-        """Give the offsets in this range that the audit has."""
-        noted = select(suppressed.c.record_offset).where(
+    def audited(
+        self, shard: Shard, partition: int, offsets: range, replayed: range = range(0)
+    ) -> Audited:
+        """Give which positions in this range own no key, as the audit says."""
+        noted = select(suppressed).where(
             *of_shard(suppressed, shard),
             suppressed.c.partition == partition,
-            suppressed.c.record_offset >= offsets.start,
-            suppressed.c.record_offset < offsets.stop,
+            suppressed.c.record_offset.between(offsets.start, offsets.stop - 1)
+            | (suppressed.c.verdict == Verdict.SETTLED.value),
         )
         with translated(), self._engine.connect() as connection:
-            return set(connection.execute(noted).scalars())
+            found = Audited(replayed=replayed)
+            for row in connection.execute(noted.order_by(suppressed.c.id)):
+                found.add(_suppressed(row))
+            return found
+
+    def note(self, shard: Shard, gap: Suppressed) -> None:
+        """Write down that nothing is delivered any more somewhere."""
+        with translated(), _locking(self._engine) as connection:
+            note(connection, shard, [gap])
+            connection.commit()
+
+    def unmended(self, shard: Shard, partition: int) -> list[tuple[range, str]]:
+        """Give the gaps that were noted and not yet noted as mended, and their causes."""
+        noted = select(suppressed).where(
+            *of_shard(suppressed, shard),
+            suppressed.c.partition == partition,
+            suppressed.c.verdict == Verdict.SETTLED.value,
+        )
+        with translated(), self._engine.connect() as connection:
+            rows = connection.execute(noted.order_by(suppressed.c.id)).all()
+        gaps = {range(row.record_offset, row.owner_offset): row.source for row in rows}
+        return [(gap, cause) for gap, cause in gaps.items() if cause != MENDED]
+
+    def copies(self, shard: Shard) -> list[Suppressed]:
+        """Give what was suppressed in favour of owners in gaps, and was not redriven."""
+        gaps = suppressed.alias("gaps")
+        void = and_(
+            gaps.c.namespace == shard.namespace,
+            gaps.c.consumer_group == shard.group,
+            gaps.c.topic_id == shard.topic_id,
+            gaps.c.verdict == Verdict.SETTLED.value,
+            gaps.c.partition == suppressed.c.owner_partition,
+            gaps.c.record_offset <= suppressed.c.owner_offset,
+            gaps.c.owner_offset > suppressed.c.owner_offset,
+        )
+        redriven = select(suppressed.c.partition, suppressed.c.record_offset).where(
+            *of_shard(suppressed, shard), suppressed.c.verdict == Verdict.FRESH.value
+        )
+        noted = select(suppressed).where(
+            *of_shard(suppressed, shard),
+            suppressed.c.verdict == Verdict.DUPLICATE.value,
+            exists().where(void),
+            tuple_(suppressed.c.partition, suppressed.c.record_offset).not_in(redriven),
+        )
+        with translated(), self._engine.connect() as connection:
+            return [_suppressed(row) for row in connection.execute(noted)]
+
+    def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
+        """Tell who owns keys."""
+        with translated(), self._engine.connect() as connection:
+            return owners(connection, shard, digests)
+
+    def own(self, shard: Shard, assertion: Assertion) -> None:
+        """Make positions the owners of keys that nobody owns."""
+        records = zip(assertion.offsets, assertion.digests, assertion.fingerprints, strict=True)
+        # As of now: what is handled again is forgotten a window after that.
+        now = int(time.time())
+        new = {
+            digest: (Owner(assertion.partition, offset, fingerprint), now)
+            for offset, digest, fingerprint in records
+            if offset not in assertion.audited
+        }
+        with translated(), _locking(self._engine) as connection:
+            own(connection, shard, new)
+            connection.commit()
 
     def advance(
         self, shard: Shard, frontier_times: Mapping[int, int], partitions: int, window: int
@@ -115,6 +193,12 @@ class SqlInbox:
         """Begin a transaction."""
         with translated():
             return SqlEffects(_begun(self._engine))
+
+
+def _suppressed(row: Any) -> Suppressed:
+    owner = Owner(row.owner_partition, row.owner_offset, 0)
+    told = (Verdict(row.verdict), row.log_time, row.source)
+    return Suppressed(row.partition, row.record_offset, bytes(row.digest), owner, *told)
 
 
 def _passed(shard: Shard, partition: int, seconds: int) -> Update:

@@ -6,8 +6,9 @@ The rows of `eos_inbox_keys` are the owners. Two transactions that claim one key
 2. A commits: B inserts nothing, looks again, and finds A's position. A rolls back: B's is the
    owner.
 
-Keys are inserted in one order everywhere, so that two batches do not wait for each other. In
-SQLite one transaction writes at a time, and nobody can come between.
+Keys are inserted in one order everywhere, and those that redriven records take over are updated in
+the same one, after all that is inserted, so that two batches do not wait for each other. In SQLite
+one transaction writes at a time, and nobody can come between.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -61,6 +62,14 @@ _OWN_SQLITE = (
     " VALUES (?, ?, ?, ?, ?, ?)"
 )
 
+# Of two transactions that take over one key the second waits for the first, and then finds that its
+# owner is another one.
+_TAKE_OVER = text(
+    'UPDATE eos_inbox_keys SET "partition" = :partition, record_offset = :offset,'
+    " fingerprint = :fingerprint, log_time = :time WHERE shard = :shard AND digest = :digest"
+    ' AND "partition" = :from_partition AND record_offset = :from_offset'
+)
+
 _NUMBER = select(shards.c.id).where(
     shards.c.namespace == bindparam("_namespace"),
     shards.c.consumer_group == bindparam("_group"),
@@ -84,19 +93,35 @@ def claim(
         now: The clock, in seconds since the epoch.
 
     Raises:
-        AbortableError: An owner was forgotten under our eyes.
+        AbortableError: An owner was forgotten, or a key taken over, under our eyes.
     """
     digests = list(dict.fromkeys(d for claims in batch for d in claims.digests if d))
     number = db.execute(_NUMBER, _scope(shard)).scalar_one() if digests else 0
     owners = _find(db, number, digests)
-    new = _first(batch, owners, times, now)
+    new, redriven = _first(batch, owners, times, now)
     if new and _own(db, number, new) < len(new):
         # Somebody else was quicker, and has committed.
         others = _find(db, number, new)
         owners |= {d: owner for d, owner in others.items() if owner != new[d][0]}
         if len(others) < len(new):
             raise AbortableError("the owner of a key was forgotten meanwhile", "database")
-    return _judged(batch, owners)
+    before = {**{d: owner for d, (owner, _) in new.items()}, **owners} if redriven else {}
+    answer = _judged(batch, owners)
+    for digest, time in sorted(redriven.items()):
+        if digest in before and owners[digest] != before[digest]:
+            _take_over(db, number, digest, before[digest], (owners[digest], time))
+    return answer
+
+
+def owners(db: Connection, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
+    """Tell who owns keys; those that somebody owns."""
+    return _find(db, db.execute(_NUMBER, _scope(shard)).scalar_one(), digests)
+
+
+def own(db: Connection, shard: Shard, new: New) -> None:
+    """Write owners down of keys that have none."""
+    if new:
+        _own(db, db.execute(_NUMBER, _scope(shard)).scalar_one(), new)
 
 
 def note(db: Connection, shard: Shard, records: Sequence[Suppressed]) -> None:
@@ -158,19 +183,25 @@ def _find(db: Connection, shard: int, digests: Collection[bytes]) -> dict[bytes,
 
 def _first(
     batch: Sequence[Claims], owners: Mapping[bytes, Owner], times: dict[int, int], now: int
-) -> New:
-    """Give the first position of each key that has no owner yet."""
+) -> tuple[New, dict[bytes, int]]:
+    """Give the first position of each key that has no owner yet.
+
+    And the log time of records that were redriven, by their key: they may take it over.
+    """
     new: dict[bytes, tuple[Owner, int]] = {}
+    redriven: dict[bytes, int] = {}
     for claims in batch:
         time = times.get(claims.partition, 0)
-        for offset, digest, fingerprint, stamp in zip(
-            claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True
+        for n, (offset, digest, fingerprint, stamp) in enumerate(
+            zip(claims.offsets, claims.digests, claims.fingerprints, claims.times, strict=True)
         ):
             time = rules.log_time(stamp, time, now)
             if digest and offset >= claims.frontier and digest not in owners:
                 new.setdefault(digest, (Owner(claims.partition, offset, fingerprint), time))
+            if n in claims.redriven:
+                redriven[digest] = max(time, redriven.get(digest, 0))
         times[claims.partition] = time
-    return new
+    return new, redriven
 
 
 def _own(db: Connection, shard: int, new: New) -> int:
@@ -191,12 +222,31 @@ def _own(db: Connection, shard: int, new: New) -> int:
     return db.execute(_OWN, told).rowcount
 
 
+def _take_over(
+    db: Connection, shard: int, digest: bytes, old: Owner, new: tuple[Owner, int]
+) -> None:
+    """Make a redriven record the owner of a key in place of its dead letter."""
+    (partition, offset, fingerprint), time = new
+    told = {
+        "shard": shard,
+        "digest": digest,
+        "partition": partition,
+        "offset": offset,
+        "fingerprint": fingerprint,
+        "time": time,
+        "from_partition": old.partition,
+        "from_offset": old.offset,
+    }
+    if db.execute(_TAKE_OVER, told).rowcount != 1:
+        raise AbortableError("a key was taken over by somebody else meanwhile", "database")
+
+
 def _judged(batch: Sequence[Claims], owners: dict[bytes, Owner]) -> Claimed:
     verdicts: list[Verdict] = []
     behind: dict[int, Owner] = {}
     for claims in batch:
-        for offset, digest, fingerprint in zip(
-            claims.offsets, claims.digests, claims.fingerprints, strict=True
+        for n, (offset, digest, fingerprint) in enumerate(
+            zip(claims.offsets, claims.digests, claims.fingerprints, strict=True)
         ):
             owner = owners.get(digest) if digest else None
             verdict = rules.verdict(
@@ -206,6 +256,7 @@ def _judged(batch: Sequence[Claims], owners: dict[bytes, Owner]) -> Claimed:
                 keyed=bool(digest),
                 fingerprint=fingerprint,
                 owner=owner,
+                redriven=claims.redriven.get(n),
             )
             if verdict is Verdict.FRESH and digest:
                 owners[digest] = Owner(claims.partition, offset, fingerprint)

@@ -27,10 +27,11 @@ from sqlalchemy import Connection
 
 from eos.core import rules
 from eos.core.errors import RetriableError
+from eos.core.leases import WHOLE, Asked, Leases, lease
 from eos.core.ports import Assertion, Claimed, Claims, Mark, Recovery, Refused, Taken
 from eos.core.ports.inspection import LedgerState, PartitionState
 from eos.core.record import Shard
-from eos.core.rules import Admission, Owner
+from eos.core.rules import Admission, Gap, Owner
 from eos.stores.sql.errors import translated
 from eos.stores.sql.ledger_book import Book, Part
 from eos.stores.sql.ledger_filing import Filing
@@ -152,23 +153,43 @@ class SqlLedger:
             book.keep(parts)
             return True
 
-    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
-        """Take, or hold on to, the recovery lock; None while somebody else holds it."""
+    def void(self, shard: Shard, mark: Mark, start: int) -> bool:
+        """Note that nothing is delivered any more from `start` up to a mark."""
+        number, epoch, stop = mark
         with self._made(shard) as book:
-            if book.locked and book.lock_token != token:
-                return None
-            if not book.locked:
-                book.lock_stamp = secrets.token_hex(8)
-            book.lock_token = token
-            book.lock_until = book.now_us + int(seconds * 1_000_000)
-            book.sign()
+            parts = book.parts([number])
+            part = parts[number]
+            if epoch < part.epoch:
+                return False
+            book.add_gap(number, Gap(start, stop), self._generation)
+            if start <= part.claimed < stop:
+                part.claimed = stop
+                book.keep(parts)
+            return True
+
+    def lock(
+        self, shard: Shard, token: str, seconds: float, partitions: Sequence[int] | None = None
+    ) -> Recovery | None:
+        """Take, or hold on to, the shard as a whole, or a partition of it, to recover it."""
+        with self._made(shard) as book:
+            begun, partition = Leases(f"{book.identity}/{secrets.token_hex(8)}"), None
+            recovery = begun
+            if partitions is None or not book.sealed:
+                asked = Asked(token, partitions, book.now_us + int(seconds * 1_000_000))
+                answer = lease(book.leases, begun, asked, book.now_us)
+                if answer is None:
+                    return None
+                recovery, partition = answer
+                book.share(recovery)
             parts = book.all_parts()
             return Recovery(
                 token,
-                f"{book.identity}/{book.lock_stamp}",
+                recovery.identity,
                 book.sealed,
                 {p: part.claimed for p, part in parts.items() if part.claimed},
                 {p: part.floor for p, part in parts.items() if part.floor},
+                partition,
+                frozenset(recovery.done),
             )
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
@@ -177,10 +198,15 @@ class SqlLedger:
             if book is None or not _holds(book, recovery):
                 return False
             parts = book.parts([assertion.partition])
+            for gap in assertion.gaps:
+                book.add_gap(assertion.partition, gap, self._generation)
             filing = Filing.of(book, [assertion], self._generation)
             filing.put_back(assertion, parts[assertion.partition])
             filing.write()
             book.keep(parts)
+            if assertion.done and (here := book.leases) and recovery.partition is not None:
+                here.finish(recovery.partition)
+                book.share(here)
             return True
 
     def open(
@@ -189,10 +215,15 @@ class SqlLedger:
         recovery: Recovery,
         frontiers: Mapping[int, int],
         begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
-        """Seal the shard anew, record the frontiers as floors, and give the lock back."""
+        """Seal the shard anew, record the frontiers as floors, and end the recovery."""
         with self._found(shard) as book:
-            if book is None or not _holds(book, recovery):
+            if book is None:
+                return False
+            if book.sealed and (book.seal or "").startswith(f"{recovery.identity}/"):
+                return True
+            if not _may_open(book, recovery, partitions):
                 return False
             parts = book.all_parts()
             for p in {*frontiers, *begun} - {*parts}:
@@ -208,8 +239,7 @@ class SqlLedger:
                 parts[p].floor = max(parts[p].floor, frontier)
                 parts[p].claimed = max(parts[p].claimed, frontier)
             book.keep(parts)
-            book.lock_token = None
-            book.sign()
+            book.share(None)
             return True
 
     def advance(self, shard: Shard, frontier_times: Mapping[int, int], partitions: int) -> int:
@@ -239,7 +269,29 @@ class SqlLedger:
                 p: PartitionState(part.epoch, part.claimed, part.floor, part.begun)
                 for p, part in book.all_parts().items()
             }
-            return LedgerState(book.sealed, book.locked, parts, book.counts())
+            done = frozenset(here.done if (here := book.leases) else ())
+            return LedgerState(book.sealed, book.recovered, parts, book.counts(), done)
+
+    def unseal(self, shard: Shard) -> None:
+        """Let nobody claim before the shard was recovered."""
+        with self._found(shard) as book:
+            if book is not None:
+                book.seal = None
+                book.share(None)
+
+    def purge(self, shard: Shard) -> bool:
+        """Delete all that is known of a shard."""
+        with self._found(shard) as book:
+            if book is None:
+                return True
+            if book.recovered:
+                return False
+            book.clear()
+        more = True
+        while more:  # in parts: others write to the same tables
+            with self._found(shard) as book:
+                more = book is not None and book.drop([])
+        return True
 
     def owners(self, shard: Shard, digests: Sequence[bytes]) -> dict[bytes, Owner]:
         """Tell who owns keys."""
@@ -272,8 +324,8 @@ class SqlLedger:
         with self._transaction(writes=True) as connection:
             book = Book.opened(connection, shard, self._clock, makes=makes)
             if book and book.turn <= self._turns.get(shard, 0):
-                book.seal = book.lock_token = None
-                book.sign()
+                book.seal = None
+                book.share(None)
             yield book
         self._turns[shard] = book.turn if book else 0
 
@@ -298,11 +350,15 @@ def _told() -> Iterator[None]:
 
 
 def _holds(book: Book, recovery: Recovery) -> bool:
-    return (
-        book.locked
-        and book.lock_token == recovery.token
-        and recovery.identity == f"{book.identity}/{book.lock_stamp}"
-    )
+    here, held = book.leases, (recovery.identity, recovery.token, recovery.partition)
+    return here is not None and here.holds(*held, book.now_us)
+
+
+def _may_open(book: Book, recovery: Recovery, partitions: int) -> bool:
+    if partitions:
+        here = book.leases
+        return here is not None and here.complete(recovery.identity, partitions)
+    return recovery.partition == WHOLE and _holds(book, recovery)
 
 
 def _hearsay(book: Book, owners: Mapping[int, Owner]) -> frozenset[int]:

@@ -6,6 +6,7 @@ needs one; and a transaction whose snapshot is older than the lock fails (40001,
 SQLite) where it would otherwise overlook what was claimed meanwhile.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Self
@@ -24,12 +25,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from eos.core.leases import Lease, Leases
 from eos.core.ports.inspection import GenerationState
 from eos.core.record import Shard
-from eos.core.rules import Owner
+from eos.core.rules import Gap, Owner, with_gap
 from eos.stores.sql.arrays import array, joined
 from eos.stores.sql.ledger_server import POSTGRES_IDENTITY, sqlite_identity
-from eos.stores.sql.ledger_tables import generations, owners, partitions, shards
+from eos.stores.sql.ledger_tables import gaps, generations, owners, partitions, shards
 
 DELETED_AT_ONCE = 20_000
 """So many owners of generations that went are deleted with a call."""
@@ -40,7 +42,7 @@ _NAMED = (
     shards.c.consumer_group == bindparam("_group"),
     shards.c.topic_id == bindparam("_topic_id"),
 )
-_HELD = (shards.c.id, shards.c.turn, shards.c.seal, shards.c.lock_token, shards.c.lock_stamp)
+_HELD = (shards.c.id, shards.c.turn, shards.c.seal, shards.c.recovery)
 _HERE: Mapping[str, Sequence[Any]] = {
     "sqlite": (
         literal_column("0", BigInteger).label("now_us"),
@@ -53,7 +55,7 @@ _HERE: Mapping[str, Sequence[Any]] = {
         literal_column(POSTGRES_IDENTITY.text, String).label("identity"),
     ),
 }
-_COLUMNS = {name: (*_HELD, shards.c.lock_until, *here) for name, here in _HERE.items()}
+_COLUMNS = {name: (*_HELD, *here) for name, here in _HERE.items()}
 _TURN = {
     name: update(shards).where(*_NAMED).values(turn=shards.c.turn + 1).returning(*columns)
     for name, columns in _COLUMNS.items()
@@ -64,6 +66,10 @@ _SOME = select(partitions).where(
     _OF_SHARD, partitions.c.partition.in_(bindparam("_numbers", expanding=True))
 )
 _ALL = select(partitions).where(_OF_SHARD)
+_GAPS = select(gaps).where(
+    gaps.c.shard == bindparam("_shard"),
+    gaps.c.partition.in_(bindparam("_numbers", expanding=True)),
+)
 _LIVE = select(generations.c.ends, generations.c.id).where(
     generations.c.shard == bindparam("_shard"), generations.c.ends.is_not(None)
 )
@@ -131,9 +137,7 @@ class Book:
         id: Its number.
         turn: How many transactions have written to it.
         seal: Its seal; None if it has none.
-        lock_token: Who recovers it.
-        lock_stamp: Tells this holding of the lock from others.
-        lock_until: When that ends, microseconds since the epoch.
+        recovery: Who recovers it, as `leases_of` reads it.
         now_us: The clock of the database, microseconds since the epoch.
         identity: The database.
     """
@@ -142,9 +146,7 @@ class Book:
     id: int
     turn: int
     seal: str | None
-    lock_token: str | None
-    lock_stamp: str | None
-    lock_until: int
+    recovery: str | None
     now_us: int
     identity: str
 
@@ -184,22 +186,26 @@ class Book:
         return self.seal is not None and self.seal.startswith(f"{self.identity}/")
 
     @property
-    def locked(self) -> bool:
-        """Whether somebody recovers it."""
-        return self.lock_token is not None and self.lock_until > self.now_us
+    def leases(self) -> Leases | None:
+        """The recovery that runs against this database; not one that came with its data."""
+        found = leases_of(self.recovery)
+        return found if found and found.identity.startswith(f"{self.identity}/") else None
+
+    @property
+    def recovered(self) -> bool:
+        """Whether anybody recovers a part of it now."""
+        found = self.leases
+        return found is not None and any(found.holder(part, self.now_us) for part in found.held)
 
     def sign(self) -> None:
-        """Write seal and lock."""
-        self.connection.execute(
-            update(shards)
-            .where(shards.c.id == self.id)
-            .values(
-                seal=self.seal,
-                lock_token=self.lock_token,
-                lock_stamp=self.lock_stamp,
-                lock_until=self.lock_until,
-            )
-        )
+        """Write seal and recovery."""
+        signed = update(shards).where(shards.c.id == self.id)
+        self.connection.execute(signed.values(seal=self.seal, recovery=self.recovery))
+
+    def share(self, recovery: Leases | None) -> None:
+        """Write down who recovers it."""
+        self.recovery = packed(recovery) if recovery else None
+        self.sign()
 
     # --- partitions -----------------------------------------------------------------------
 
@@ -227,6 +233,32 @@ class Book:
             for number, part in sorted(parts.items())
         ]
         self.connection.execute(statement, rows)
+
+    # --- gaps -----------------------------------------------------------------------------
+
+    def gaps(self, numbers: Iterable[int]) -> dict[int, list[Gap]]:
+        """Give where nothing is delivered any more, by partition."""
+        found: dict[int, list[Gap]] = {}
+        for row in self.connection.execute(_GAPS, {"_shard": self.id, "_numbers": list(numbers)}):
+            found.setdefault(row.partition, []).append(Gap(row.start, row.stop, row.time))
+        return found
+
+    def add_gap(self, number: int, gap: Gap, length: int) -> None:
+        """Note a gap.
+
+        Args:
+            number: The partition.
+            gap: The gap.
+            length: Length of a generation, in seconds.
+        """
+        now = self.now_us // 1_000_000
+        oldest = min(self.generations(), default=length) - length
+        kept = with_gap(self.gaps([number]).get(number, []), gap._replace(time=now), oldest)
+        self.connection.execute(
+            delete(gaps).where(gaps.c.shard == self.id, gaps.c.partition == number)
+        )
+        rows = [{"shard": self.id, "partition": number, **each._asdict()} for each in kept]
+        self.connection.execute(gaps.insert(), rows)
 
     # --- owners ---------------------------------------------------------------------------
 
@@ -297,20 +329,49 @@ class Book:
             delete(generations).where(generations.c.id.in_(live.values()), ~left)
         )
 
-    def drop(self, ids: Sequence[int]) -> None:
-        """Let generations go, and delete a part of what went."""
+    def clear(self) -> None:
+        """Forget everything, and break the seal; `drop` deletes what is many."""
+        self.seal = None
+        self.share(None)
+        self.connection.execute(delete(partitions).where(partitions.c.shard == self.id))
+        self.connection.execute(delete(gaps).where(gaps.c.shard == self.id))
+        self.drop(list(self.generations().values()))
+
+    def drop(self, ids: Sequence[int]) -> bool:
+        """Let generations go, and delete a part of what went; tell whether there is more."""
         if ids:
             going = update(generations).where(generations.c.id.in_(ids)).values(ends=None)
             self.connection.execute(going)
         first = self.connection.execute(_GOING, {"_shard": self.id}).scalar()
         if first is None:
-            return
+            return False
         some = select(owners.c.digest).where(owners.c.generation == first).limit(DELETED_AT_ONCE)
         gone = self.connection.execute(
             delete(owners).where(owners.c.generation == first, owners.c.digest.in_(some))
         )
         if gone.rowcount < DELETED_AT_ONCE:
             self.connection.execute(delete(generations).where(generations.c.id == first))
+        return True
+
+
+def packed(recovery: Leases) -> str:
+    """Write a recovery down; times are in microseconds since the epoch."""
+    return json.dumps(
+        {
+            "identity": recovery.identity,
+            "held": [[part, *lease] for part, lease in recovery.held.items()],
+            "done": sorted(recovery.done),
+        }
+    )
+
+
+def leases_of(text: str | None) -> Leases | None:
+    """Read what `packed` wrote."""
+    if text is None:
+        return None
+    told = json.loads(text)
+    held = {part: Lease(token, until) for part, token, until in told["held"]}
+    return Leases(told["identity"], held, set(told["done"]))
 
 
 def _parts(rows: Iterable[Any]) -> dict[int, Part]:

@@ -13,13 +13,11 @@ shards = Table(
     Column("topic_id", String(260), nullable=False),
     Column("turn", BigInteger, nullable=False, server_default="0"),
     Column("seal", Text, nullable=True),
-    Column("lock_token", Text, nullable=True),
-    Column("lock_stamp", String(40), nullable=True),
-    Column("lock_until", BigInteger, nullable=False, server_default="0"),
+    Column("recovery", Text, nullable=True),
     Index("eos_ledger_shards_name", "namespace", "consumer_group", "topic_id", unique=True),
     sqlite_autoincrement=True,
 )
-"""Seal and recovery lock (until: microseconds since the epoch) of each shard.
+"""Seal of each shard, and who recovers it: JSON, see `ledger_book`.
 
 `turn` counts the transactions that wrote to the shard. Without its row a shard is closed.
 """
@@ -43,6 +41,17 @@ partitions = Table(
 when the shard was opened: owners below are hearsay. `last` and `passed` are the log time, in
 seconds, of the latest claim and of the frontier.
 """
+
+gaps = Table(
+    "eos_ledger_gaps",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("stop", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+)
+"""Where nothing is delivered any more, as in `eos.core.rules.Gap`: owners there are void."""
 
 generations = Table(
     "eos_ledger_generations",

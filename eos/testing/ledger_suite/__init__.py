@@ -14,12 +14,25 @@ fails raises an AssertionError that says which sentence was broken. A ledger tha
 all is no proof of the rules; one that fails any of them loses or repeats records.
 """
 
-from eos.testing.ledger_suite import claims, hearsay, looking, plain, recovery, window
+from eos.testing.ledger_suite import (
+    claims,
+    gaps,
+    hearsay,
+    looking,
+    plain,
+    recovery,
+    redriven,
+    sharing,
+    window,
+)
 from eos.testing.ledger_suite.desk import Exercise, Rig
 
 EXERCISES: tuple[Exercise, ...] = (
     *claims.EXERCISES,
+    *redriven.EXERCISES,
+    *gaps.EXERCISES,
     *recovery.EXERCISES,
+    *sharing.EXERCISES,
     *window.EXERCISES,
     *plain.EXERCISES,
     *hearsay.EXERCISES,

@@ -34,11 +34,15 @@ Exercise = Callable[[Rig], None]
 
 
 class Rec(NamedTuple):
-    """A record to claim: its key (None for no key), its payload, its time stamp."""
+    """A record to claim: its key (None for no key), its payload, its time stamp.
+
+    And where it was dead-lettered, if it was redriven.
+    """
 
     key: str | None
     payload: str = "payload"
     time: int = BASE
+    redriven: tuple[int, int] | None = None
 
 
 def digest(key: str | None) -> bytes:
@@ -127,6 +131,7 @@ class Desk:
             digests=[digest(r.key) for r in records],
             fingerprints=[fingerprint(r.payload) for r in records],
             times=[r.time for r in records],
+            redriven={n: r.redriven for n, r in enumerate(records) if r.redriven},
         )
 
     def ask(self, *batch: Claims) -> Claimed:
@@ -167,7 +172,8 @@ class Desk:
         """Give a stretch of records for recovery to put back."""
         told = self.claims(partition, start, *records, end=end)
         lists = (told.offsets, told.digests, told.fingerprints, told.times)
-        return Assertion(partition, told.end, *lists, settled, audited)
+        floor = told.end if settled else 0
+        return Assertion(partition, told.end, *lists, settled, audited, told.redriven, floor)
 
     def advance(self, times: Mapping[int, int], partitions: int = 2) -> int:
         """Tell frontier times; give how many generations are live."""

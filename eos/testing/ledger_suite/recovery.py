@@ -1,6 +1,6 @@
 # ruff: noqa: D103
 # The name of an exercise is its sentence.
-"""The seal, the recovery lock, and what recovery puts back."""
+"""The seal, one worker that recovers a shard alone, and what recovery puts back."""
 
 import dataclasses
 import time

@@ -33,7 +33,9 @@ class Transaction:
     epoch: int = 0
     open: bool = False
     expired: bool = False
-    outputs: list[tuple[str, bytes | None, bytes | None, Headers]] = field(default_factory=list)
+    outputs: list[tuple[str, bytes | None, bytes | None, Headers, int]] = field(
+        default_factory=list
+    )
     offsets: dict[Partition, Frontier] = field(default_factory=dict)
 
     def end(self) -> None:
@@ -113,9 +115,18 @@ class Broker:
             self.changed.notify_all()
             return place[2]
 
-    def publish(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+    def publish(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        partition: int = -1,
+    ) -> None:
         """Append a record outside of any transaction."""
-        self.send(topic, value, key=key, headers=headers)
+        self.send(
+            topic, value, key=key, headers=headers, partition=None if partition < 0 else partition
+        )
 
     def messages(self, topic: str) -> list[Message]:
         """Give what is committed in a topic, partition by partition."""

@@ -27,6 +27,15 @@ class MemoryTopics:
         """Give where partitions end now."""
         return {partition: len(self._kafka.log(partition)) for partition in partitions}
 
+    def starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Give the first offset that each partition still has: nothing is removed."""
+        return dict.fromkeys(partitions, 0)
+
+    def compacts(self, topic: str) -> bool:
+        """Tell whether a topic may be compacted: none is."""
+        del topic
+        return False
+
     def exists(self, topic: str) -> bool:
         """Tell whether there is such a topic."""
         return topic in self._kafka.topics

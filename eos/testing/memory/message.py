@@ -40,6 +40,10 @@ class MemoryMessage:
         """Give the headers."""
         return self.content[2]
 
+    def leader_epoch(self) -> int | None:
+        """Give the epoch of its leader: there is only one."""
+        return None
+
     def timestamp(self) -> tuple[int, int]:
         """Give the kind of time stamp and the milliseconds since the epoch."""
         return 1, self.milliseconds

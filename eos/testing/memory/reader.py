@@ -73,8 +73,9 @@ class MemoryReader:
         """Give where to begin."""
         return dict.fromkeys(partitions, 0)
 
-    def seek(self, partition: Partition, offset: int) -> None:
+    def seek(self, partition: Partition, offset: int, leader_epoch: int = -1) -> None:
         """Read this partition from here, and let it flow."""
+        del leader_epoch  # there is no other leader
         self._next[partition] = offset
         self._flowing.add(partition)
 

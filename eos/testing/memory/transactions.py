@@ -29,10 +29,17 @@ class MemoryTransactions:
             current = self._mine()
             current.open, current.expired = True, False
 
-    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        partition: int = -1,
+    ) -> None:
         """Add a message to the transaction."""
         with self._kafka.changed:
-            self._current().outputs.append((topic, value, key, headers))
+            self._current().outputs.append((topic, value, key, headers, partition))
 
     def send_offsets(self, frontiers: Mapping[Partition, Frontier], group_metadata: object) -> None:
         """Add the frontiers, fenced by the group's generation."""
@@ -45,8 +52,9 @@ class MemoryTransactions:
         """Commit."""
         with self._kafka.changed:
             current = self._current()
-            for topic, value, key, headers in current.outputs:
-                self._kafka.send(topic, value, key=key, headers=headers)
+            for topic, value, key, headers, number in current.outputs:
+                partition = number if number >= 0 else None
+                self._kafka.send(topic, value, key=key, headers=headers, partition=partition)
             self._kafka.committed.update(current.offsets)
             current.end()
             return True

@@ -5,6 +5,7 @@
 --   run: how many records, the highest time stamp so far: all of one generation
 --   record: digest (12 bytes, zeros for no key), partition (2), offset (6), fingerprint (4)
 -- ARGV[2]: length of a generation in seconds.
+-- ARGV[3]: where records were dead-lettered that were published again; see `dead_lettered`.
 -- Gives {0, seal, verdicts, known, owners, hearsay}, or {1} closed, {2, partition} fenced,
 -- {3, partition} gap.
 --   known: floor and begun (8 bytes each) of each partition
@@ -18,7 +19,7 @@
 local HEAD_OF, RUN = '>I2I8I8I8I8I8I2I4', '>I4I8'
 local FRESH, AGAIN, DUPLICATE, CONFLICT, SETTLED = '\0', '\1', '\2', '\3', '\4'
 
-local batch, length = ARGV[1], tonumber(ARGV[2])
+local batch, length, redriven = ARGV[1], tonumber(ARGV[2]), dead_lettered(ARGV[3])
 local now = tonumber(call('TIME')[1])
 
 local parts, fields, at = {}, {}, 1
@@ -83,8 +84,11 @@ for _, p in ipairs(parts) do
       elseif digest ~= UNKEYED then
         local owner = own(generation, digest, value)
         if owner then
-          if sub(owner, 1, 8) == sub(value, 1, 8) then
+          local position = sub(owner, 1, 8)
+          if position == sub(value, 1, 8) then
             verdict = AGAIN
+          elseif position == redriven[n] or is_void(position) then
+            take_over(generation, digest, value)
           else
             verdict = sub(owner, 9) == sub(value, 9) and DUPLICATE or CONFLICT
             owners[#owners + 1] = owner

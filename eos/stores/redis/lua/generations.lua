@@ -136,3 +136,65 @@ local function own(generation, digest, value)
   end
   generation.owners = generation.owners + 1
 end
+
+-- Makes `value` the owner in `generation` of a key that has one, wherever that is filed. The new
+-- one is written first: it is this write that Redis refuses when memory is short.
+local function take_over(generation, digest, value)
+  local hash = read('<I4', digest)
+  generation.owners = generation.owners + call('HSET', bucket(generation, hash), digest, value)
+  for _, g in ipairs(generation.others) do
+    g.owners = g.owners - call('HDEL', bucket(g, hash), digest)
+  end
+end
+
+-- Where records were dead-lettered, by their place among all records of the call, from 0. Packed
+-- as place (4 bytes), partition (2), offset (6).
+local function dead_lettered(packed)
+  local positions = {}
+  for at = 1, #packed, 12 do
+    local place, position = read('>I4c8', packed, at)
+    positions[place] = position
+  end
+  return positions
+end
+
+-- Where nothing is delivered any more, by the two bytes of a partition; read when first needed.
+local GAP = '>I8I8I8'
+local gaps_of = {}
+
+-- Whether a key's owner, by its position, stands in a gap.
+local function is_void(position)
+  local place = sub(position, 1, 2)
+  local gaps = gaps_of[place]
+  if not gaps then
+    gaps = call('HGET', meta, 'g' .. read('>I2', place)) or ''
+    gaps_of[place] = gaps
+  end
+  local offset = #gaps > 0 and read('>I6', position, 3)
+  for at = 1, #gaps, 24 do
+    local start, stop = read('>I8I8', gaps, at)
+    if start <= offset and offset < stop then
+      return true
+    end
+  end
+  return false
+end
+
+-- rules.with_gap
+local function add_gap(all, number, first, last, now, length)
+  local field = 'g' .. number
+  local known, kept = call('HGET', meta, field) or '', {}
+  local oldest = 0
+  for i, g in ipairs(all) do
+    oldest = i == 1 and g.ends - length or min(oldest, g.ends - length)
+  end
+  for at = 1, #known, 24 do
+    local start, stop, time = read(GAP, known, at)
+    if time >= oldest and (start < first or stop > last) then
+      insert(kept, sub(known, at, at + 23))
+    end
+  end
+  insert(kept, pack(GAP, first, last, now))
+  call('HSET', meta, 'layout', LAYOUT, field, concat(kept))
+  gaps_of[pack('>I2', number)] = nil
+end

@@ -1,14 +1,19 @@
--- Ledger.open: seals the shard anew, unless it is sealed, and gives the lock back.
+-- Ledger.open: seals the shard anew, unless it is sealed, and ends the recovery.
 --
--- ARGV[1], ARGV[2]: what the recovery runs against, and the token of its lock
+-- ARGV[1], ARGV[2]: what the recovery runs against, and who opens
 -- ARGV[3], ARGV[4]: partition (2 bytes) and frontier, or begun (8 bytes), of each partition
--- Gives 1, or 0 if the lock or the server's identity is lost.
+-- ARGV[5]: how many partitions must be done; 0: the caller holds the shard as a whole
+-- Gives 1, or 0 if they are not, or it does not, or the server is another one.
 
-if not holds(ARGV[1], ARGV[2]) then
+local seal, many = recall('seal'), tonumber(ARGV[5])
+local sealed = begins(seal, identity())
+if sealed and begins(seal, ARGV[1] .. '/') then
+  return 1
+end
+if many == 0 and not holds(ARGV[1], ARGV[2], 'whole') or many > 0 and not complete(ARGV[1], many) then
   return 0
 end
 
-local sealed = begins(recall('seal'), identity())
 local all = partitions()
 if not sealed then
   for _, p in pairs(all) do
@@ -34,5 +39,5 @@ end
 if not sealed then
   call('HSET', meta, 'layout', LAYOUT, 'seal', ARGV[1] .. '/' .. ARGV[2])
 end
-call('DEL', lock)
+call('DEL', leases)
 return 1

@@ -6,8 +6,11 @@
 --   p<n>         partition n, 8 bytes each, big-endian: epoch, claimed, floor, last, passed;
 --                plain tier: begun, and opened: where the log ended when the shard was
 --                opened; owners below are hearsay
+--   g<n>         where nothing is delivered any more in partition n, 24 bytes each gap: its
+--                start, its stop, and when it was found
 --   generations  see generations.lua
 --   dropping     see advance.lua
+-- `eos:{tag}:leases` is a hash of those who recover the shard (leases.lua).
 -- Lua's numbers are doubles: whole numbers are exact up to 2^53, and are never turned into
 -- text by `..` or tostring(), which would round them to 14 digits.
 
@@ -20,7 +23,6 @@ local max, min, floor, ceil = math.max, math.min, math.floor, math.ceil
 local insert, concat = table.insert, table.concat
 
 local meta = KEYS[1]
-local lock = meta .. ':lock'
 
 -- The server that is answering right now, whatever stands between it and the client: a
 -- restart changes the run id, a promotion the replication id. A replica keeps the seal of the
@@ -82,12 +84,4 @@ end
 -- Whether this seal still stands, on this very server.
 local function stands(seal)
   return recall('seal') == seal and begins(seal, identity())
-end
-
--- Whether the caller still holds the recovery lock that it took on this server. The stamp
--- tells this holding of the lock from an earlier one of the same token: whatever was
--- re-asserted before a flush is gone with the lock.
-local function holds(recovery, token)
-  local stamp = string.match(recovery, '[^/]*$')
-  return begins(recovery, identity()) and call('GET', lock) == stamp .. '/' .. token
 end
