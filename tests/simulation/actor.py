@@ -4,11 +4,13 @@ A `yield` is a place where anything may happen: others act, the actor is paused 
 dies. What stands between two of them is one atomic step.
 """
 
+import random
 from collections.abc import Callable, Generator
 from enum import Enum
 from typing import Protocol, TypeVar
 
-from tests.simulation.kafka import Kafka
+from eos.core.frontier import Frontier
+from tests.simulation.kafka import Kafka, Record
 from tests.simulation.ledger import Ledger
 from tests.simulation.switches import Switches
 
@@ -27,6 +29,21 @@ class Fate(Enum):
     LATE = "late"
 
 
+class Die:
+    """Random numbers from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def chance(self, share: float) -> bool:
+        """Decide what happens in this share of all cases."""
+        return self.random.random() < share
+
+    def below(self, n: int) -> int:
+        """Choose a number from 0 to n - 1."""
+        return int(self.random.random() * n)
+
+
 class World(Protocol):
     """What an actor sees of the world."""
 
@@ -40,6 +57,28 @@ class World(Protocol):
 
     def delay(self, what: str, request: Callable[[], object]) -> None:
         """Deliver a request at some time after its sender gave up, or never."""
+
+    late: list[tuple[str, Callable[[], object]]]
+    """Requests that are on their way."""
+    healing: bool
+    """Whether no more faults come."""
+    die: Die
+    """Decides what operators do."""
+
+    def fails(self) -> bool:
+        """Decide whether a handler fails for good."""
+
+    def window_start(self, partition: int, frontier: int) -> int:
+        """Give where the window begins, for a group that has come to here."""
+
+    def stop_workers(self) -> None:
+        """Let the group have no members; one may live on that was thought dead."""
+
+    def start_workers(self) -> None:
+        """Start them again."""
+
+    def appended(self, record: Record) -> None:
+        """Hear that a record came into the log."""
 
     def below(self, n: int) -> int:
         """Choose a number from 0 to n - 1."""
@@ -97,7 +136,7 @@ class Actor:
             if answer is not None:
                 return answer
 
-    def frontier(self, partition: int, *, stable: bool) -> Steps[int]:
+    def frontier(self, partition: int, *, stable: bool) -> Steps[Frontier]:
         """Read a committed offset; a stable read waits for open transactions."""
         yield
         kafka = self.world.kafka

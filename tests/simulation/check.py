@@ -4,27 +4,55 @@ from collections import Counter
 from collections.abc import Iterator
 
 from eos.core.rules import HANDLED, Verdict
-from tests.simulation.kafka import Kafka, Record
+from tests.simulation.kafka import Kafka, Outcome, Record
 
 
 def broken_promises(kafka: Kafka) -> Iterator[str]:
     """Give a sentence for each promise that the committed outcomes break."""
-    times = Counter(outcome.record for outcome in kafka.outcomes)
-    applied = Counter(_effect(o.record) for o in kafka.outcomes if o.verdict in HANDLED)
-    records = [record for partition in kafka.log for record in partition]
+    runs: dict[Record, list[Outcome]] = {r: [] for log in kafka.log for r in log}
     for outcome in kafka.outcomes:
         if outcome.verdict is Verdict.SETTLED:
             yield f"{outcome.record} was settled before it came into a transaction"
-    for effect in sorted({_effect(record) for record in records}):
-        if applied[effect] == 0:
+        runs[outcome.record].append(outcome)
+    yield from _effects(kafka, [found[-1] for found in runs.values() if found])
+    for record, found in runs.items():
+        if kafka.is_lost(record):
+            continue
+        if len(found) != 1 + kafka.again[record]:
+            yield f"{record} was settled {len(found)} times, not {1 + kafka.again[record]}"
+        for again in found[1:]:
+            gave_away = found[0].failed and _is_redriven(kafka, record)
+            if (again.verdict in HANDLED) != (found[0].verdict in HANDLED) and not gave_away:
+                yield f"{record} was {found[0].verdict}, and {again.verdict} in a replay"
+
+
+def _effects(kafka: Kafka, latest: list[Outcome]) -> Iterator[str]:
+    """See that of all records of a key one was handled, and is the one that counts now."""
+    applied = Counter(_effect(o.record) for o in latest if o.applied)
+    waiting = Counter(
+        _effect(o.record) for o in latest if o.failed and not _is_redriven(kafka, o.record)
+    )
+    # In favour of what was lost: a letter, which tells of itself.
+    beside = Counter(_effect(o.record) for o in latest if any(kafka.lost) and o.letter)
+    there = (r for records in kafka.log for r in records if not kafka.is_lost(r))
+    for effect in sorted(set(map(_effect, there))):
+        if applied[effect] + waiting[effect] + beside[effect] == 0:
             yield f"loss: {effect} was never applied"
         if applied[effect] > 1:
             yield f"duplicate: {effect} was applied {applied[effect]} times"
-    for record in records:
-        if times[record] != 1:
-            yield f"{record} was settled {times[record]} times"
+        elif applied[effect] + waiting[effect] > 1:
+            yield f"duplicate: {effect} was handled beside the one that failed for good"
+
+
+def _is_redriven(kafka: Kafka, record: Record) -> bool:
+    place = (record.partition, record.offset)
+    records = (each for log in kafka.log for each in log)
+    return any(each.redriven == place and each.called == record.called for each in records)
 
 
 def _effect(record: Record) -> str:
     """Name what is applied once: a key, or a position that has none."""
-    return str(record) if record.key is None else f"key {record.key}"
+    if record.called >= 0:
+        return f"key {record.called}"
+    partition, offset = divmod(-1 - record.called, 1000)
+    return f"p{partition}@{offset}"

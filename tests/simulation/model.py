@@ -17,7 +17,7 @@ def violations(seed: int, on: Switches, story: list[str] | None = None) -> list[
     """Run one history, and say what it broke."""
     world = World(seed, on, story)
     world.run()
-    if not world.kafka.done():
+    if not world.done():
         return [*world.violations, "stuck: not all records are settled"]
     return [*world.violations, *broken_promises(world.kafka)]
 

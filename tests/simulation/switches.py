@@ -55,6 +55,66 @@ class Switches:
     epochs: bool = True
     """The ledger refuses claims under an older epoch."""
 
+    # Of dead letters that are redriven.
+    claim_moves: bool = True
+    """The claim lets a redriven record have its key; otherwise the tool that publishes it does."""
+    exact_owner: bool = True
+    """It takes the key from the position of the letter, not from whoever owns it."""
+    audit_redriven: bool = True
+    """The audit says of the letter's position that it gave its key away."""
+    audit_digests: bool = True
+    """It says which key that was, and no other key is taken from the position."""
+
+    # Of replays.
+    replay_rewinds: bool = True
+    """The ledger's floors are taken back with the group's offsets."""
+    replay_carried: bool = True
+    """Each commit carries on what is handled again, until that is over."""
+    replay_loads: bool = True
+    """Before the first record of it is claimed, the ledger gets the owners that it forgot."""
+    replay_load_sealed: bool = True
+    """It gets them only while it is sealed: else what opens it would hide that it lost the rest."""
+    replay_owners: bool = True
+    """With them, those in whose favour records were suppressed that are read again."""
+    replay_follows: bool = True
+    """But not where these were suppressed themselves: then those in whose favour they were."""
+    replay_to_peak: bool = True
+    """Recovery meanwhile goes up to where the first run had come, not to the frontier."""
+    replay_floor_checked: bool = True
+    """A floor above where a replay is comes from before it: who claims takes it back."""
+    replay_from_frontier: bool = True
+    """And recovery begins at the frontier, not at such a floor."""
+    replay_floor: bool = True
+    """And it leaves the floor at the frontier, not where it read to."""
+
+    # Of replays of what became dead letters.
+    replay_discards: bool = True
+    """Letters of what is replayed are done with."""
+    replay_letters_to_end: bool = True
+    """They are read to the end, and not to where a transaction is open."""
+    replay_counts_letters: bool = True
+    """Nothing is replayed if one of them was redriven meanwhile."""
+    replay_audit_knows: bool = True
+    """Whether a redriven one was handled, the audit says where the ledger was lost."""
+
+    # Of gaps: what the log lets go of before it was handled.
+    gap_proved: bool = True
+    """First the group's generation says that the partition is ours still."""
+    gap_voids: bool = True
+    """The ledger is told of it: owners there are void."""
+    gap_unseals: bool = True
+    """Then its seal is broken: who has claimed before has nothing confirmed."""
+    gap_audited: bool = True
+    """The audit says so, before the ledger is told."""
+    gap_recovered: bool = True
+    """And recovery tells a ledger that has lost it."""
+    gap_redrives: bool = True
+    """Copies that were suppressed in favour of what is lost are published again."""
+    gap_audit_to_end: bool = True
+    """The audit is read to its end for that, and not to where a transaction is open."""
+    gap_frontier_last: bool = True
+    """The frontier is moved over the gap when all that is done."""
+
     # Powers of the adversary.
     claims_ahead: bool = True
     """Workers claim one batch ahead of the one that they settle."""
@@ -62,6 +122,21 @@ class Switches:
     """Copies of one key stand on several partitions, not only on one."""
     old_timelines: bool = True
     """The ledger rolls back to any earlier state, also to one from before an earlier loss."""
+    redrives: bool = True
+    """Handlers fail for good, and an operator has the dead letters published again."""
+    replays: bool = True
+    """An operator has what was settled handled again."""
+    quiet: bool = True
+    """In half of the histories nobody operates; otherwise an operator replays in each of them."""
+    gaps: bool = True
+    """A log lets go of records before they were handled."""
+    tool_first: bool = True
+    """A tool that moves owners itself does so before it publishes, not after."""
+
+    @property
+    def mends(self) -> bool:
+        """Whether gaps are mended with every ingredient; if not, each history has some."""
+        return all(getattr(self, field.name) for field in fields(self) if "gap_" in field.name)
 
     def without(self, *names: str) -> "Switches":
         """Leave out what is named; dashes and underscores are one."""
@@ -70,5 +145,5 @@ class Switches:
 
 NAMES = tuple(field.name.replace("_", "-") for field in fields(Switches))
 
-SIMPLE = ("audit", "copies-across")
+SIMPLE = ("audit", "copies-across", "redrives", "replays", "gaps")
 """Recovery without an audit, as in the first form of it: exact for copies on one partition."""

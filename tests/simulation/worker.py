@@ -1,34 +1,17 @@
 """A worker of the model: the line, told step by step."""
 
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
 
+from eos.core.frontier import Frontier
+from eos.core.ports import Suppressed
 from eos.core.rules import HANDLED, Admission, Verdict
 from tests.simulation.actor import Actor, Fate, Rewind, Steps, World
+from tests.simulation.calls import Claimed, Claims, Refused
+from tests.simulation.gaps import mend
 from tests.simulation.kafka import Fenced, IllegalGeneration, Outcome
-from tests.simulation.ledger import Claims, Refused, Seal
-from tests.simulation.recovery import recover
-
-
-@dataclass(slots=True)
-class Lane:
-    """An open partition."""
-
-    epoch: int
-    assignment: int
-    frontier: int
-    next: int
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction settles: claimed under one seal, read under one generation."""
-
-    generation: int
-    seal: Seal
-    outcomes: list[Outcome] = field(default_factory=list)
-    ends: dict[int, int] = field(default_factory=dict)
-    calls: int = 0
+from tests.simulation.lanes import Batch, Lane, places, ranges, told
+from tests.simulation.ledger import owner_of
+from tests.simulation.recovery import load, recover
 
 
 class Worker(Actor):
@@ -42,6 +25,8 @@ class Worker(Actor):
         self.opened = 0
         """The generation as the line knows it."""
         self.lanes: dict[int, Lane] = {}
+        self.loaded: dict[int, int] = {}
+        """Under which assignment it had what a partition replays put back."""
         self.gathered: Batch | None = None
         self.committing: Generator[None, None, None] | None = None
         self.idle = False
@@ -59,6 +44,8 @@ class Worker(Actor):
                     yield from self._take_turns()
                 except Rewind as why:
                     yield from self._drop(why)
+                except IllegalGeneration:
+                    yield from self._drop(Rewind("the group has another generation"))
         except Fenced:
             self.tell("is fenced by a newer producer, and stops")
 
@@ -80,10 +67,15 @@ class Worker(Actor):
                 lane.next = lane.frontier
             else:
                 stable = self.world.on.stable_assignment
-                frontier = yield from self.frontier(partition, stable=stable)
+                at = yield from self.frontier(partition, stable=stable)
                 epoch = yield from self._take(partition)
-                lane = Lane(epoch, assignment, frontier, frontier)
-                self.tell("opens p{} at {}", partition, frontier)
+                loaded = at.replay is None or self.loaded.get(partition) == assignment
+                lane = Lane(epoch, assignment, at.offset, at.offset, at.replay, loaded)
+                if at.offset in (gap := self.world.kafka.gaps[partition]):
+                    lost = range(at.offset, gap.stop)
+                    yield from mend(self, partition, assignment, epoch, lost)
+                    raise Rewind("a gap was mended")
+                self.tell("opens p{} at {}", partition, told(at))
             self.lanes[partition] = lane
 
     def _take(self, partition: int) -> Steps[int]:
@@ -142,6 +134,8 @@ class Worker(Actor):
         batch: list[Claims] = []
         for partition, lane in self.lanes.items():
             log = self.world.kafka.log[partition]
+            if lane.next in self.world.kafka.gaps[partition]:
+                raise Rewind("the position is gone")
             records = [r for r in log if r.offset >= lane.next][: 1 + self.world.below(3)]
             if records and (not batch or self.world.below(2)):
                 start, lane.next = lane.next, records[-1].offset + 1
@@ -152,11 +146,13 @@ class Worker(Actor):
 
     def _claim(self, claims: list[Claims]) -> Steps[None]:
         ledger = self.world.ledger
+        yield from self._load(claims)
         answer = yield from self.call("claim", lambda: ledger.claim(claims))
-        self.tell("claims {}: {}", _ranges(claims), answer)
+        self.tell("claims {}: {}", ranges(claims), answer)
         if isinstance(answer, Refused):
             yield from self._refused(claims, answer)
             raise Rewind(answer.why.name)
+        yield from self._check_floors(answer)
         batch = self.gathered
         if batch is None:
             batch = self.gathered = Batch(self.opened, answer.seal)
@@ -165,9 +161,39 @@ class Worker(Actor):
                 raise Rewind("the seal has changed")
             batch.seal = answer.seal
         records = (record for part in claims for record in part.records)
-        batch.outcomes += map(Outcome, records, answer.verdicts)
-        batch.ends.update({part.partition: part.end for part in claims})
+        for record, found, owner in zip(records, answer.verdicts, answer.owners, strict=True):
+            replay = self.lanes[record.partition].replay
+            if replay is None or replay.handles(record.offset, record.digest):
+                failed = found in HANDLED and self.world.fails()
+                batch.outcomes.append(Outcome(record, found, owner, failed))
+        for part in claims:
+            batch.ends[part.partition] = self.lanes[part.partition].at(part.end)
         batch.calls += 1
+
+    def _check_floors(self, answer: Claimed) -> Steps[None]:
+        """A floor above the frontier of a replay is one from before it: take it back."""
+        lanes = self.lanes
+        stale = {
+            partition: (lanes[partition].epoch, lanes[partition].frontier)
+            for partition, floor in answer.floors.items()
+            if lanes[partition].replayed and floor > lanes[partition].frontier
+        }
+        if stale and self.world.on.replay_floor_checked:
+            yield from self.call("rewind", lambda: (self.world.ledger.rewind(stale),))
+            raise Rewind("the floor was one from before the replay")
+
+    def _load(self, claims: list[Claims]) -> Steps[None]:
+        """Let the ledger know what it may have forgotten, before that is handled again."""
+        lanes = {part.partition: self.lanes[part.partition] for part in claims}
+        again = {
+            partition: range(lane.frontier, lane.replay.peak)
+            for partition, lane in lanes.items()
+            if lane.replay is not None and not lane.loaded
+        }
+        if again and self.world.on.replay_loads:
+            yield from load(self, again)
+            self.loaded.update({partition: lanes[partition].assignment for partition in again})
+            raise Rewind("the owners of a replay were put back")
 
     def _refused(self, claims: list[Claims], refused: Refused) -> Steps[None]:
         """Do what brings the claims to be taken next time."""
@@ -199,27 +225,39 @@ class Worker(Actor):
             yield
         if not (yield from self._commit()):
             yield from self._resolve(batch)
-        self.tell("has committed {}", batch.ends)
+        self.tell("has committed {}", places(batch.ends))
         for partition, end in batch.ends.items():
             if partition in self.lanes:
-                self.lanes[partition].frontier = end
+                self.lanes[partition].frontier = end.offset
 
     def _produce(self, batch: Batch) -> None:
-        unaudited = set(HANDLED) if self.world.on.audit else set(Verdict)
-        if not self.world.on.audit_conflicts:
-            unaudited.add(Verdict.CONFLICT)
-        audited = [record for record, verdict in batch.outcomes if verdict not in unaudited]
+        audited = list(self._audit(batch.outcomes)) if self.world.on.audit else []
         self.world.kafka.produce(self.slot, self.producer, batch.outcomes, audited)
-        self.tell("produces for {}", " ".join(f"{r}:{v}" for r, v in batch.outcomes))
+        told = (f"{o.record}:{o.verdict}{' failed' * o.failed}" for o in batch.outcomes)
+        self.tell("produces for {}", " ".join(told))
+
+    def _audit(self, outcomes: list[Outcome]) -> Iterator[Suppressed]:
+        """Give what is settled and owns no key: what was suppressed, letters that gave theirs."""
+        on = self.world.on
+        for record, found, owner, _ in outcomes:
+            if owner is not None and (on.audit_conflicts or found is not Verdict.CONFLICT):
+                place = record.partition, record.offset
+                yield Suppressed(*place, record.digest, owner, found, 0, None)
+            if record.redriven and found in HANDLED and on.audit_redriven:
+                place, fresh = record.redriven, Verdict.FRESH
+                yield Suppressed(*place, record.digest, owner_of(record), fresh, 0, None)
 
     def _send_offsets(self, batch: Batch) -> None:
         kafka = self.world.kafka
         generation = batch.generation if self.world.on.pinned_generation else self.generation
+        ends = batch.ends
+        if not self.world.on.replay_carried:
+            ends = {partition: Frontier(end.offset) for partition, end in ends.items()}
         try:
-            kafka.send_offsets(self.slot, self.producer, self.name, generation, batch.ends)
+            kafka.send_offsets(self.slot, self.producer, self.name, generation, ends)
         except IllegalGeneration:
             raise Rewind("the group has another generation") from None
-        self.tell("sends offsets {}", batch.ends)
+        self.tell("sends offsets {}", places(ends))
 
     def _confirm(self, batch: Batch) -> Steps[None]:
         if not self.world.on.confirm:
@@ -249,9 +287,5 @@ class Worker(Actor):
         """A new producer makes the outcome final; the committed offsets tell it."""
         yield from self._init_producer()
         for partition, end in batch.ends.items():
-            if (yield from self.frontier(partition, stable=True)) != end:
+            if (yield from self.frontier(partition, stable=True)).offset != end.offset:
                 raise Rewind("the commit did not take place")
-
-
-def _ranges(claims: list[Claims]) -> str:
-    return " ".join(f"p{part.partition}[{part.start}..{part.end})" for part in claims)

@@ -3,12 +3,16 @@
 import random
 from collections.abc import Callable, Generator
 
-from tests.simulation.actor import Fate
+from tests.simulation.actor import Die, Fate
+from tests.simulation.calls import Seal
 from tests.simulation.kafka import Fenced, Kafka, Record
-from tests.simulation.ledger import Ledger, Seal
+from tests.simulation.ledger import Ledger
+from tests.simulation.operators import Operators
 from tests.simulation.switches import Switches
 from tests.simulation.worker import Worker
 
+LOSING = 0.2
+"""In what share of the histories in which nobody operates a log lets go of records."""
 HEALING = 6000
 """How many steps healing may take; more would mean that something is stuck."""
 
@@ -49,6 +53,12 @@ class World:
         self.faults = [fault for fault in ledger if self.below(2)] or [self._flush]
         if self.below(2):
             self.faults += [fault for fault in group if self.below(2)]
+        self.healing = self.stopped = False
+        self.die = Die(-1 - seed)
+        self.operators = Operators(self)
+        operated = self.operators.redriver is not None or self.operators.replaying
+        share = LOSING if self.on.mends else 1.0
+        self.loses = self.on.gaps and not operated and self.die.chance(share)
 
     # --- what actors see ------------------------------------------------------------------
 
@@ -65,6 +75,38 @@ class World:
     def below(self, n: int) -> int:
         """Choose a number from 0 to n - 1."""
         return int(self.random.random() * n)
+
+    def window_start(self, partition: int, frontier: int) -> int:
+        """Give where the window begins, for a group that has come to here."""
+        return min(self.operators.window[partition], frontier)
+
+    def stop_workers(self) -> None:
+        """Let the group have no members; one may live on that was thought dead."""
+        self.tell("world", "stops the workers")
+        self.stopped = True
+        for worker in list(self.live):
+            if self.healing or self.die.chance(0.85):
+                self._bury(worker)
+            else:
+                worker.asleep_until = self.now + self.die.below(200)
+        self.kafka.rebalance([], 0)
+
+    def start_workers(self) -> None:
+        """Start them again."""
+        self.stopped = False
+        for slot in range(self.slots):
+            self._start(slot)
+        self._rebalance()
+
+    def fails(self) -> bool:
+        """Decide whether a handler fails for good."""
+        return self.operators.fails()
+
+    def appended(self, record: Record) -> None:
+        """Hear that a record came into the log."""
+        self.tell("log", "gets {}", record)
+        for worker in self.live:
+            worker.idle = False
 
     def token(self) -> int:
         """Give a number that is used once."""
@@ -88,15 +130,24 @@ class World:
                 self.random.choice(self.faults)()
             else:
                 self._step()
-            if self.kafka.done():
+            if self.done():
                 return
         self._heal()
 
+    def done(self) -> bool:
+        """Tell whether all is settled that ever is."""
+        return self.kafka.done() and self.operators.done()
+
     def _step(self) -> None:
         self.now += 1
+        self.operators.step()
+        if self.loses and not self.healing and self.die.chance(0.01):
+            self._lose()
         draw = self.random.random()
         if draw < self.prompt and self.kafka.unmarked:
             self._mark()
+        elif not self.live:
+            self.now += 0
         elif draw > 0.98:
             self._hear(self._any())
         elif draw > 0.97:
@@ -152,11 +203,12 @@ class World:
         del self.live[worker]
         if self.actor is worker:
             self.actor = None
-        if all(other.slot != worker.slot for other in self.live):
+        if not self.stopped and all(other.slot != worker.slot for other in self.live):
             self._start(worker.slot)
 
     def _heal(self) -> None:
         self.tell("world", "heals")
+        self.healing = True
         self.lossy = self.sleepy = 0.0
         newest = {worker.slot: worker for worker in self.live}
         for worker in list(self.live):
@@ -169,26 +221,32 @@ class World:
                 self._evict()
             elif draw < 0.06:  # surely, in so many steps: somebody may wait for his own
                 self._time_out()
-            elif draw < 0.12:
+            elif draw < 0.12 and self.live:
                 self._hear(self._any())
             else:
                 self._step()
-            if self.kafka.done():
+            if self.done():
                 return
 
     # --- what may befall ------------------------------------------------------------------
 
     def _crash(self) -> None:
+        if not self.live:
+            return
         worker = self._any()
         self.tell(worker.name, "dies")
         self._bury(worker)
 
     def _replace(self) -> None:
+        if self.stopped:
+            return
         worker = self._any()
         self.tell("world", "believes {} dead and replaces it", worker.name)
         self._start(worker.slot)
 
     def _rebalance(self) -> None:
+        if self.stopped:
+            return
         names = [worker.name for worker in self.live]
         count = 1 + self.below(len(names))
         self.kafka.rebalance(self.random.sample(names, count), self.below(3))
@@ -222,6 +280,13 @@ class World:
         back = self.below(8 if self.below(2) else states)  # often only the tail is lost
         self.ledger.roll_back(max(0, states - 1 - back))
         self.tell("world", "rolls the ledger back to {}", self.ledger.state)
+
+    def _lose(self) -> None:
+        partition = self.die.below(len(self.kafka.log))
+        if self.kafka.settled[partition] < self.kafka.ends[partition]:
+            self.loses = self.die.chance(0.3)
+            self.kafka.lose(partition, 1 + self.die.below(3))
+            self.tell("log", "lets go of p{}: {}", partition, self.kafka.gaps[partition])
 
     def _postman(self) -> float:
         """Say how likely it is now: what mends the ledger frees what is stuck before it."""
@@ -258,5 +323,7 @@ class World:
         return Record(partition, offset, key if keyed else None, int(self.below(8) == 0))
 
     def _settled(self, record: Record) -> None:
+        if self.kafka.again:
+            return  # stale floors are noticed by those who claim
         if record.offset >= self.kafka.settled[record.partition]:
             self.violations.append(f"{record} was called SETTLED above the frontier")

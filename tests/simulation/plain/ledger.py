@@ -86,11 +86,12 @@ class LaxLedger(MemoryLedger):
         recovery: Recovery,
         frontiers: Mapping[int, int],
         begun: Mapping[int, int],
+        partitions: int = 0,
     ) -> bool:
         """Open; without saying what may have begun, where that is left out."""
         if not self._on.begun_to_end:
             begun = dict.fromkeys(begun, 0)
-        opened = super().open(shard, recovery, frontiers, begun)
+        opened = super().open(shard, recovery, frontiers, begun, partitions)
         if opened and not self._on.hearsay_to_end:
             self._state(shard).opened.update({p: frontiers[p] for p in begun})
         return opened
