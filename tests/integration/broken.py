@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from confluent_kafka import Consumer
 
-from eos.core.ports import Claimed, Claims, Ledger, Ports, Reader, Refused
+from eos.core.ports import Assertion, Claimed, Claims, Ledger, Ports, Reader, Recovery, Refused
 from eos.core.record import Shard
 from eos.core.rules import Verdict
 from eos.core.settings import Settings
@@ -39,6 +39,14 @@ class Confirming(_Wrapper):
         return True
 
 
+class Unaudited(_Wrapper):
+    """A ledger to which recovery puts back owners as if the audit had nothing to say."""
+
+    def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:
+        ledger: Ledger = self._port
+        return ledger.reassert(shard, recovery, replace(assertion, audited=frozenset()))
+
+
 class Unfenced(_Wrapper):
     """A reader that gives a membership without a generation: Kafka then fences nobody."""
 
@@ -58,6 +66,8 @@ def break_(kind: str, ports: Ports, settings: Settings) -> None:
         ports.ledger = cast("Ledger", SeenSet(ports.ledger))
     elif kind == "no confirm":
         ports.ledger = cast("Ledger", Confirming(ports.ledger))
+    elif kind == "no audit":
+        ports.ledger = cast("Ledger", Unaudited(ports.ledger))
     elif kind == "unfenced":
         ports.reader = cast("Reader", Unfenced(ports.reader, settings))
     else:

@@ -8,9 +8,10 @@ from sqlalchemy import text
 from eos.core.frontier import Frontier
 from eos.core.ports import Effects, Inbox, Ledger, Ports
 from eos.core.record import Shard
-from tests.integration.broken import Confirming
+from tests.integration.broken import Confirming, Unaudited
 
 TWO_TRANSACTIONS, NO_COMPARE, NO_CONFIRM = "two transactions", "no compare", "no confirm"
+NO_AUDIT = "no audit"
 
 
 class _Wrapped:
@@ -65,6 +66,9 @@ def break_inbox(kind: str, ports: Ports) -> None:
     """Break what settles effects in a database."""
     if kind == NO_CONFIRM:
         ports.ledger = cast("Ledger", Confirming(ports.ledger))
+        return
+    if kind == NO_AUDIT:
+        ports.ledger = cast("Ledger", Unaudited(ports.ledger))
         return
     wrap = {TWO_TRANSACTIONS: TwoTransactions, NO_COMPARE: NoCompare}[kind]
     made = ports.inbox

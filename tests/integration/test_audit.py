@@ -9,10 +9,10 @@ from confluent_kafka import Message, Producer
 from eos.core.audit import Entry, read
 from eos.core.errors import AbortableError
 from eos.core.events import Aborted, Recovered, Recovering, Waiting
-from eos.core.ports import Ports
+from eos.core.ports import Audited, Ports
 from eos.core.rules import Verdict
 from eos.core.settings import Settings
-from eos.operate import recovery
+from eos.operate import rereading
 from eos.testing.faults import Fault, faulty
 from tests.integration.cluster import SECONDS, Cluster, Input, ids
 from tests.integration.copies import assert_exactly_once, with_copies
@@ -98,8 +98,8 @@ def test_a_copy_that_was_suppressed_for_one_in_flight_does_not_become_the_owner(
     broken: bool,
 ) -> None:
     if broken:
-        nothing = lambda *given: dict.fromkeys(given[4], ())  # noqa: E731
-        monkeypatch.setattr(recovery, "audited", nothing)
+        nothing = lambda *given: {p: Audited() for p in given[4]}  # noqa: E731
+        monkeypatch.setattr(rereading, "audited", nothing)
 
     class Suppressed(Story):
         def play(self, of_b: int) -> None:

@@ -356,7 +356,7 @@ def test_an_older_backup_is_refused_until_the_group_is_set_back(
     with Running(settings, [writes(source, into)]) as line:
         error = line.failed()
     assert isinstance(error, FatalError)
-    assert "was an older backup restored?" in str(error)
+    assert "older backup restored?" in str(error)
 
 
 def test_missing_tables_are_told_with_the_command_that_makes_them(

@@ -146,7 +146,7 @@ def test_an_older_backup_is_refused_until_told_and_then_all_is_done_again_that_i
     with moves(settings, bank) as line:
         error = line.failed()
     assert isinstance(error, FatalError)
-    assert "was an older backup restored?" in str(error)
+    assert "older backup restored?" in str(error)
     assert bank.rows() == rows_then
 
     set_back(bank, rows_then)

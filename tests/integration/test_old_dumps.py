@@ -1,7 +1,7 @@
 """An older dump of the ledger is put back: what the log knows overrules what it says."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -71,8 +71,10 @@ class Trusting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    def lock(self, shard: Shard, token: str, seconds: float) -> Recovery | None:
-        found = self._ledger.lock(shard, token, seconds)
+    def lock(
+        self, shard: Shard, token: str, seconds: float, partitions: Sequence[int] | None = None
+    ) -> Recovery | None:
+        found = self._ledger.lock(shard, token, seconds, partitions)
         return found and replace(found, floors=found.claimed)
 
     def reassert(self, shard: Shard, recovery: Recovery, assertion: Assertion) -> bool:

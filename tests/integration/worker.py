@@ -9,15 +9,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import text
 
 from eos import build
 from eos.core.events import Committed, Event, Settled
-from eos.core.ports import Ports
+from eos.core.ports import Log, Ports
 from eos.core.record import Message, Record, Send
 from eos.core.settings import Settings
 from eos.handle import Step
@@ -65,6 +65,32 @@ class _Reader:
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         return self._diary.read(self._reader.poll(limit, seconds))
+
+
+class _Log:
+    """A log that tells the diary what was read again, and a fault after so many records."""
+
+    def __init__(self, log: Any, source: str, diary: Diary, fault: faults.Fault | None) -> None:
+        self._log = log
+        self._source = source
+        self._diary = diary
+        self._fault = fault
+        self._read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def read(
+        self, topic: str, partition: int, offsets: range, *, to_end: bool = False
+    ) -> Iterator[Sequence[Message]]:
+        for messages in self._log.read(topic, partition, offsets, to_end=to_end):
+            if topic == self._source:
+                if self._fault and self._read >= (self._fault.call or 0):
+                    self._fault.action()
+                found = [message.offset() for message in messages]
+                self._diary.note("Reread", partition=partition, offsets=found)
+                self._read += len(messages)
+            yield messages
 
 
 def echo(record: Record) -> Send:
@@ -117,13 +143,18 @@ def main(order: dict[str, Any]) -> None:
     if order["broken"]:
         break_(order["broken"], ports, settings)
     ports.reader = _Reader(ports.reader, diary)
+    made, dying = ports.log, None
     for fault in order["faults"]:
         port, act = fault.pop("port"), _action(diary, fault)
+        if port == "log":
+            dying = faults.Fault(**fault, action=act)
+            continue
         if port in {"effects", "db"}:
             _break_effects(ports, port, fault, act)
             continue
         wrapped = faults.faulty(getattr(ports, port), faults.Fault(**fault, action=act))
         setattr(ports, port, wrapped)
+    ports.log = lambda: cast("Log", _Log(made(), order["source"], diary, dying))
     step = Step(order["source"], order["to"], echo, batch=False, name="echo")
     if order["into"]:
         step = Step(order["source"], None, insert, batch=False, name="insert", into=order["into"])
