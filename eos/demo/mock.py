@@ -114,6 +114,11 @@ class MockTopics(KafkaTopics):
             found = self._admin.list_topics(topic, timeout=TIMEOUT).topics[topic]
         return topic, len(found.partitions)
 
+    def compacts(self, topic: str) -> bool:
+        """Say no: this broker keeps what it has, and tells nobody the settings of its topics."""
+        del topic
+        return False
+
     def ensure(self, names: Sequence[str], partitions: int = -1, *, retention: int = 0) -> None:
         """Make topics that do not exist yet, each with as many partitions as the broker gives."""
         del partitions, retention

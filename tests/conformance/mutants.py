@@ -100,7 +100,6 @@ MUTANTS = (
         "other ~= token then\n    return false",
         "other ~= token then\n    other = nil",
     ),
-    Mutant("the lock is not looked at", "OPEN", "holder(here[part], now_ms()) == token", "true"),
     Mutant(
         "the server is not looked at",
         "REASSERT",

@@ -44,6 +44,7 @@ MUTANTS = (
         "return here.of == name\n",
         "return true\n",
     ),
+    Mutant("the lock is not looked at", "OPEN", "holder(here[part], now_ms()) == token", "true"),
     Mutant(
         "the second of two who open is refused",
         "OPEN",

@@ -143,8 +143,9 @@ def test_a_replica_is_a_fault(server: Any, own_redis: Stack, tmp_path: Path) -> 
 
 
 def test_a_node_of_a_cluster_is_a_fault(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    options = ["--port", str(port), "--dir", str(tmp_path), "--cluster-enabled", "yes"]
+    port, bus = free_ports(2)  # else the bus takes the port plus 10,000, which may be none
+    options = ["--port", str(port), "--cluster-port", str(bus), "--dir", str(tmp_path)]
+    options += ["--cluster-enabled", "yes"]
     with subprocess.Popen(
         ["redis-server", *options, "--save", ""], stdout=subprocess.DEVNULL
     ) as it:

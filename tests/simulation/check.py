@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from eos.core.rules import HANDLED, Verdict
 from tests.simulation.kafka import Kafka, Outcome, Record
@@ -20,10 +21,10 @@ def broken_promises(kafka: Kafka) -> Iterator[str]:
             continue
         if len(found) != 1 + kafka.again[record]:
             yield f"{record} was settled {len(found)} times, not {1 + kafka.again[record]}"
-        for again in found[1:]:
-            gave_away = found[0].failed and _is_redriven(kafka, record)
-            if (again.verdict in HANDLED) != (found[0].verdict in HANDLED) and not gave_away:
-                yield f"{record} was {found[0].verdict}, and {again.verdict} in a replay"
+        for before, again in pairwise(found):
+            gave_away = before.failed and _is_redriven(kafka, record)
+            if (again.verdict in HANDLED) != (before.verdict in HANDLED) and not gave_away:
+                yield f"{record} was {before.verdict}, and {again.verdict} in a replay"
 
 
 def _effects(kafka: Kafka, latest: list[Outcome]) -> Iterator[str]:
