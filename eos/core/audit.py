@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from eos.core.ports.ledger import Suppressed
+from eos.core.ports.audit import Suppressed
 from eos.core.record import Shard
 from eos.core.rules import Owner, Verdict
 

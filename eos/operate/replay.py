@@ -22,16 +22,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from eos.consume.resets import move_row
-from eos.core import letters
 from eos.core.errors import ConfigError
 from eos.core.frontier import INBOX, PLAIN, Frontier, Replay
 from eos.core.ports import Audited, Groups, Inbox, Ledger, Log, Mark, Publish, Topics
 from eos.core.ports.inspection import Inspection, LedgerState, PartitionState
 from eos.core.record import Shard
-from eos.core.rules import Owner
 from eos.operate.audit import audited
-from eos.operate.letters import Selection
 from eos.operate.redrive import Redrive
+from eos.operate.replay_letters import ReplayLetters
 from eos.operate.replay_plan import Place, Plan, Span, Wanted
 
 MAX_METADATA = 4000
@@ -80,8 +78,9 @@ class Replays:
         self._audit = audit
         self._publish = publish
         self._digests = digests
-        self._redrive = redrive
         self._inbox = inbox
+        keys = inbox if inbox and inbox.joins else ledger
+        self._letters = ReplayLetters(topics, keys.owners, digests, redrive, self._audited)
 
     def plan(self, wanted: Wanted) -> Plan:
         """See what is to be done; nothing is changed.
@@ -115,6 +114,7 @@ class Replays:
             if starts[number] < until:
                 replay = Replay(peak, until, wanted.run, frozenset(digests))
                 spans[number] = Span(starts[number], replay, frontier)
+        _check_unfinished(topic, spans)
         if not spans:
             told = ", ".join(f"{number} to {was[number][0]}" for number in numbers if number in was)
             raise ConfigError(
@@ -124,7 +124,7 @@ class Replays:
             )
         _check_size(spans)
         peaks = {number: peak for number, (peak, _) in was.items()}
-        return Plan(topic, shard, spans, self._letters(topic, shard, count, spans, peaks))
+        return Plan(topic, shard, spans, self._letters.find(topic, shard, count, spans, peaks))
 
     def count(self, plan: Plan) -> dict[int, tuple[int, int]]:
         """Count, by partition, how many records there are, and how many of them stay suppressed."""
@@ -155,7 +155,10 @@ class Replays:
                 offset=span.replay.peak, ours=True, replay=None, leader_epoch=-1
             )
             for p, span in plan.spans.items()
-            if span.was.offset < span.replay.peak and span.was.tier != INBOX
+            if span.was.offset < span.replay.peak
+            and span.was.tier != INBOX
+            # Where a replay is under way, that says it already, and would be forgotten.
+            and (span.was.replay is None or span.was.replay.peak < span.replay.peak)
         }
         if behind:
             self._groups.commit(group, behind)
@@ -168,10 +171,7 @@ class Replays:
                 if row.offset > start:
                     move_row(self._inbox, shard, number, row.offset, start)
         if plan.letters:
-            # Or who redrives them later would have them handled once more.
-            done = self._redrive.discard(Selection(plan.letters), letters.Done.REPLAYED)
-            if done.done < len(plan.letters):
-                raise ConfigError(["dead letters were redriven meanwhile: run this again"])
+            self._letters.settle(plan.letters)
         self._topics.ensure([self._audit])
         self._publish(self._audit, _entry(plan, reason), None, [])
         self._groups.commit(
@@ -183,74 +183,6 @@ class Replays:
                 for p, span in plan.spans.items()
             },
         )
-
-    def _letters(
-        self,
-        topic: str,
-        shard: Shard,
-        count: int,
-        spans: Mapping[int, Span],
-        peaks: Mapping[int, int],
-    ) -> frozenset[letters.Place]:
-        """Find the dead letters of records that are handled again.
-
-        Raises:
-            ConfigError: One was redriven, and what became of it is still to be handled: its record
-                would be handled by the replay, and then as a redriven one.
-        """
-        if not self._topics.exists(self._redrive.letters.topic):
-            return frozenset()
-        # To the end: a letter that is not seen now would be redriven after it was replayed.
-        found = self._redrive.letters.find(to_end=True)
-        waiting, redriven = set(), {}
-        for place, letter in found.letters.items():
-            topic_id, number, offset = letter.position
-            span = spans.get(number)
-            if span is None or topic_id != shard.topic_id or letter.group not in {"", shard.group}:
-                continue
-            digests = self._digests(letter.key.decode("utf-8", "surrogateescape"), count)
-            digest = digests[number if len(digests) > 1 else 0]
-            again = span.start <= offset and span.replay.handles(offset, digest)
-            if not again or offset >= span.replay.peak:
-                continue
-            if (note := found.notes.get(place)) is None:
-                waiting.add(place)
-            elif note.done is letters.Done.REDRIVEN:
-                keys = self._inbox if self._inbox and self._inbox.joins else self._ledger
-                owner = keys.owners(shard, [digest]).get(digest)
-                if owner is not None and owner[:2] == (number, offset):
-                    raise _unhandled(place)
-                if span.was.tier != PLAIN:
-                    settled = owner is not None and owner.offset < peaks.get(owner.partition, 0)
-                    redriven[place] = (digest, (number, offset), owner if settled else None)
-        self._check_handled(topic, shard, redriven)
-        return frozenset(waiting)
-
-    def _check_handled(
-        self,
-        topic: str,
-        shard: Shard,
-        redriven: Mapping[letters.Place, tuple[bytes, tuple[int, int], Owner | None]],
-    ) -> None:
-        """See that redriven letters were handled: of that the audit is sure, and not the ledger.
-
-        It may have been lost; it may know a claim that was never settled; and it knows of a record
-        without a key only once that was claimed as a redriven one. Either the letter has given its
-        key away, or somebody else was handled who had the key before.
-        """
-        ranges: dict[int, range] = {}
-        for _, letter, owner in redriven.values():
-            for number, offset, *_ in (letter, owner) if owner else (letter,):
-                at = ranges.get(number, range(offset, offset))
-                ranges[number] = range(min(at.start, offset), max(at.stop, offset + 1))
-        found = self._audited(topic, shard, ranges) if ranges else {}
-
-        def owns(digest: bytes, number: int, offset: int) -> bool:
-            return not found.get(number, Audited()).own_none([offset], [digest])
-
-        for place, (digest, letter, owner) in redriven.items():
-            if owns(digest, *letter) and not (owner and owns(digest, *owner[:2])):
-                raise _unhandled(place)
 
     def _audited(
         self, topic: str, shard: Shard, ranges: Mapping[int, range]
@@ -311,9 +243,17 @@ class Replays:
         return {number: place.offset}
 
 
-def _unhandled(place: letters.Place) -> ConfigError:
-    told = f"dead letter {place} was redriven and is not handled yet"
-    return ConfigError([f"{told}: let the workers handle it first"])
+def _check_unfinished(topic: str, spans: Mapping[int, Span]) -> None:
+    """See that what an earlier replay has not come to is handled again by this one, too."""
+    for number, (start, replay, was) in spans.items():
+        if was.replay is None or was.offset >= was.replay.until:
+            continue
+        keys = was.replay.keys
+        narrower = replay.keys and not (keys and keys <= replay.keys)
+        if was.offset < start or replay.until < was.replay.until or narrower:
+            left = f"{was.offset} to {was.replay.until}" + (" of some keys" if keys else "")
+            told = f"{topic}[{number}]: a replay of {left} is not finished, and this one would cut"
+            raise ConfigError([f"{told} it short: let workers finish it first, or replay all that"])
 
 
 def _check_size(spans: Mapping[int, Span]) -> None:

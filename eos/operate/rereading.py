@@ -225,9 +225,7 @@ def follow(
         read: Gives the same of other positions.
     """
     asked: set[tuple[int, int]] = set()
-    while names := {owner[:2] for each in found.values() for *_, owner in each.owners.values()} - (
-        asked
-    ):
+    while names := {o[:2] for each in found.values() for _, o in each.owners.values()} - asked:
         asked |= names
         ranges: dict[int, range] = {}
         for partition, offset in names:
@@ -235,10 +233,10 @@ def follow(
             ranges[partition] = range(min(at.start, offset), max(at.stop, offset + 1))
         further = {p: told.owners for p, told in read(ranges).items()}
         for each in found.values():
-            for at_offset, (verdict, digest, owner) in each.owners.items():
-                theirs = further.get(owner.partition, {}).get(owner.offset)
-                if theirs is not None and theirs[1] == digest:
-                    each.owners[at_offset] = (verdict, digest, theirs[2])
+            for (at_offset, digest), (verdict, owner) in each.owners.items():
+                theirs = further.get(owner.partition, {}).get((owner.offset, digest))
+                if theirs is not None:
+                    each.owners[at_offset, digest] = (verdict, theirs[1])
 
 
 def owners_of(read: Assertion, audited: Audited) -> list[Assertion]:
@@ -249,11 +247,11 @@ def owners_of(read: Assertion, audited: Audited) -> list[Assertion]:
     owners: dict[int, Assertion] = {}
     if not audited.owners:
         return []
-    records = zip(read.offsets, read.fingerprints, read.times, strict=True)
-    for offset, fingerprint, stamp in records:
-        if offset not in audited.owners:
-            continue
-        verdict, digest, owner = audited.owners[offset]
+    records = zip(read.offsets, read.digests, read.fingerprints, read.times, strict=True)
+    for offset, digest, fingerprint, stamp in records:
+        if (offset, digest) not in audited.owners:
+            continue  # or it is another key that the audit tells of
+        verdict, owner = audited.owners[offset, digest]
         # A database does not keep it. It was the same, or another one: that is all that counts.
         theirs = owner.fingerprint or (fingerprint ^ (verdict is Verdict.CONFLICT))
         into = owners.setdefault(owner.partition, Assertion(owner.partition, 0))

@@ -117,6 +117,8 @@ def test_it_is_written_into_the_audit_who_wanted_it_and_why(shop: Open, cluster:
         assert told in entry
 
 
+NARROWER = ("--from=2 --partitions=0", "--from=0 --until=2 --partitions=0", "--from=1h --key=id-2")
+
 BAD = {
     "nothing there": (("--from", "30"), "goes from 0 to 20: 30 is outside of it"),
     "nothing settled": (("--from", "20"), "nothing of that is settled in"),
@@ -158,6 +160,26 @@ def test_what_cannot_be_is_said_in_a_line_and_changes_nothing(shop: Open) -> Non
     assert at.offsets() == before
     at.work()
     assert at.effects() == once("bug", IDS)
+
+
+@pytest.mark.parametrize("tier", ["transaction", "inbox"])
+def test_a_replay_that_is_not_finished_is_not_cut_short_by_another_one(
+    shop: Open, tier: str
+) -> None:
+    at = shop(tier)
+    first_run(at)
+    at.replays("--from", "1h", "--key", "id-2", "--key", "id-4")
+    at.away = "id-2"  # at offset 1 of partition 0, which is held back there
+    with at.running(batch_records=1, commit_interval=0) as line:
+        line.until(lambda _: at.offsets()[0] == 1 and at.tried, "what cannot be handled")
+    before = at.offsets()
+    for narrower in NARROWER:
+        code, told = at.replay(*narrower.split())
+        assert (code, "is not finished, and this one would cut it short" in told) == (2, True), told
+    assert at.offsets() == before
+    at.away = ""
+    at.work()
+    assert at.effects() == once("bug", IDS) + once("mended", ["id-2", "id-4"])
 
 
 def test_a_group_that_works_is_left_alone(shop: Open) -> None:

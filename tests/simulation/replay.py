@@ -60,7 +60,9 @@ class Replayer(Actor):
             epochs[partition] = yield from self.call(f"take of p{partition}", take)
         yield
         for partition, (_, replay) in spans.items():
-            if was[partition][1].offset < replay.peak:
+            at = was[partition][1]
+            known = at.replay.peak if at.replay else at.offset
+            if known < replay.peak:
                 kafka.reset(partition, Frontier(replay.peak))
         if on.replay_rewinds:
             marks = {p: (epochs[p], start) for p, (start, _) in spans.items()}

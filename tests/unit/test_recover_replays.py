@@ -7,11 +7,11 @@ from eos.claim.digest import Digest
 from eos.claim.keys import Identify
 from eos.core.frontier import Frontier, Replay
 from eos.core.keys import standard
-from eos.core.ports import Audited, Claims, Log, Mark, Refused, Suppressed, Topics
+from eos.core.ports import Assertion, Audited, Claims, Log, Mark, Refused, Suppressed, Topics
 from eos.core.record import Shard
 from eos.core.rules import Owner, Verdict
 from eos.operate.recovery import Recover
-from eos.operate.rereading import follow
+from eos.operate.rereading import follow, owners_of
 from eos.stores.memory.ledger import MemoryLedger
 
 SHARD = Shard("ns", "g", "id")
@@ -146,6 +146,16 @@ def test_a_ledger_that_is_lost_before_owners_are_loaded_is_recovered_first() -> 
     assert opened == [True, True, True]
 
 
+def test_of_a_record_whose_key_was_given_away_under_another_name_its_own_key_counts() -> None:
+    told = Audited(replayed=range(3))
+    told.add(Suppressed(0, 1, b"own", Owner(0, 0, 7), Verdict.DUPLICATE, 0, None))
+    # A record that says that it was dead-lettered there, with a key that stood nowhere near.
+    told.add(Suppressed(0, 1, b"other", Owner(2, 9, 7), Verdict.FRESH, 0, None))
+    read = Assertion(0, 2, [1], [b"own"], [7], [0])
+    (put_back,) = owners_of(read, told)
+    assert (put_back.partition, put_back.offsets, put_back.digests) == (0, [0], [b"own"])
+
+
 def test_an_owner_that_was_suppressed_itself_is_not_put_back() -> None:
     entries = {
         0: Suppressed(1, 0, b"k", Owner(0, 0, 1), Verdict.DUPLICATE, 0, None),
@@ -161,4 +171,4 @@ def test_an_owner_that_was_suppressed_itself_is_not_put_back() -> None:
 
     found = read({1: range(3)})
     follow(found, read)
-    assert found[1].owners == {0: (Verdict.DUPLICATE, b"k", Owner(2, 1, 1))}
+    assert found[1].owners == {(0, b"k"): (Verdict.DUPLICATE, Owner(2, 1, 1))}

@@ -46,6 +46,7 @@ class Servers:
         self.to_end: list[bool] = []
         self.noted = 0
         self.committed: list[Any] = []
+        self.frontier = Frontier(5)
 
     @property
     def letters(self) -> "Servers":
@@ -76,7 +77,7 @@ class Servers:
     def ensure(self, *_: object) -> None: ...
 
     def frontiers(self, _topic: str) -> dict[int, Frontier]:
-        return {0: Frontier(5)}
+        return {0: self.frontier}
 
     def window_starts(self, _topic: str, _time: int) -> dict[int, int]:
         return {0: 0}

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from eos.core.ports.audit import MENDED, Audited, Suppressed, gap_entry
 from eos.core.ports.databases import NO_INBOXES, Effects, Inbox
 from eos.core.ports.ledger import (
-    MENDED,
     Assertion,
-    Audited,
     Claimed,
     Claims,
     Known,
@@ -20,9 +19,7 @@ from eos.core.ports.ledger import (
     Mark,
     Recovery,
     Refused,
-    Suppressed,
     Taken,
-    gap_entry,
 )
 from eos.core.ports.log import Groups, Log, Partition, Reader, Revoking, Topics
 from eos.core.ports.outbox import Backlog, DeadRow, Outbox, Rows, Upkeep

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from eos.core.frontier import Frontier
-from eos.core.ports.ledger import Assertion, Audited, Claimed, Claims, Suppressed
+from eos.core.ports.audit import Audited, Suppressed
+from eos.core.ports.ledger import Assertion, Claimed, Claims
 from eos.core.record import Shard
 from eos.core.rules import Owner
 
