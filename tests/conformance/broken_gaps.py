@@ -110,6 +110,15 @@ class RecoversForTheVoid(MemoryLedger):
         return done
 
 
+class KeepsOneGapOfAStart(MemoryLedger):
+    """A gap takes the place of another one that begins where it does."""
+
+    def void(self, shard: Shard, mark: Mark, start: int) -> bool:
+        gaps = self._state(shard).gaps
+        gaps[mark.partition] = [g for g in gaps.get(mark.partition, []) if g.start != start]
+        return super().void(shard, mark, start)
+
+
 class HandlesEachCopy(MemoryLedger):
     """Says FRESH, and leaves the key to the owner that is void."""
 
@@ -126,6 +135,7 @@ CAUGHT_BY: dict[type, str] = {
     VoidsEveryPartition: "a_gap_is_of_one_partition",
     VoidsForZombies: "who_is_fenced_voids_nothing",
     RemembersTheLastGap: "there_may_be_several_gaps",
+    KeepsOneGapOfAStart: "a_gap_within_another_takes_nothing_back",
     ForgetsGapsWithTheSeal: "a_gap_outlives_the_seal",
     NeverUnseals: "a_gap_outlives_the_seal",
     LeavesAGapUnclaimed: "what_is_in_a_gap_counts_as_claimed",

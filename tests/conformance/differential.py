@@ -148,6 +148,42 @@ shared_calls = st.integers(0, len(sharing) - 1).flatmap(sharing.__getitem__)
 first_of_them: list[Call] = [Take(each_partition), Share("a", [])]
 shared_histories = st.lists(shared_calls, min_size=6, max_size=20).map(first_of_them.__add__)
 
+# And those of few keys, which are put back, lie in gaps, and were suppressed.
+few = st.builds(
+    Stretch,
+    partition=st.integers(0, 1),
+    back=st.sampled_from([0, 1, 2, 3]),
+    keys=st.lists(st.integers(0, 2), min_size=1, max_size=3),
+    payload=st.just(1),
+    times=st.just([1]),
+    gap=st.just(0),
+    settled=st.sampled_from([True, True, False]),
+    audited=st.sampled_from([0, 1, 2, 3]),
+    void=st.sampled_from([0, 0, 2]),
+)
+claim_few = st.builds(
+    Claim,
+    st.lists(few, min_size=1, max_size=1),
+    unsettled=st.sampled_from([1000, 1]),
+    stale=st.just(0),
+    marks=st.just(value=False),
+)
+rebuilding: list[st.SearchStrategy[Call]] = [
+    *[claim_few] * 3,
+    *[st.builds(Recover, st.lists(few, max_size=2), st.just({}), st.just({}))] * 2,
+    *[
+        st.builds(
+            Void,
+            st.builds(Place, st.integers(0, 1), st.integers(0, 3), stale=st.just(0)),
+            st.sampled_from([1, 2]),
+        )
+    ]
+    * 2,
+    st.builds(Fall, st.just(value=False), st.just(value=True)),
+]
+rebuilding_calls = st.integers(0, len(rebuilding) - 1).flatmap(rebuilding.__getitem__)
+rebuilt_histories = st.lists(rebuilding_calls, min_size=4, max_size=12).map(begin.__add__)
+
 
 def compare(history: list[Call], rig: Rig) -> None:
     """Play a history on both ledgers; fail at the first answer that differs."""

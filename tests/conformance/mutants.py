@@ -125,12 +125,6 @@ MUTANTS = (
     Mutant("facts overrule nobody", "REASSERT", "settled and owner ~= value", "false"),
     Mutant("doubts overrule", "REASSERT", "settled and owner ~= value", "owner ~= value"),
     Mutant(
-        "what was suppressed stays the owner",
-        "REASSERT",
-        "for place = 1, #ARGV[6], 24 do",
-        "for place = 1, 0 do",
-    ),
-    Mutant(
         "what was suppressed takes its owner with it",
         "REASSERT",
         "disown(all, digest, sub(value, 1, 8))",

@@ -48,7 +48,7 @@ gaps = Table(
     Column("shard", Integer, primary_key=True, autoincrement=False),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("start", BigInteger, primary_key=True, autoincrement=False),
-    Column("stop", BigInteger, nullable=False),
+    Column("stop", BigInteger, primary_key=True, autoincrement=False),
     Column("time", BigInteger, nullable=False),
 )
 """Where nothing is delivered any more, as in `eos.core.rules.Gap`: owners there are void."""

@@ -57,6 +57,16 @@ def a_copy_with_another_payload_owns_it_as_well(rig: Rig) -> None:
     expect(desk.verdicts(1, 0, other, A), [FRESH, CONFLICT], "another payload, and the first one")
 
 
+def a_gap_within_another_takes_nothing_back(rig: Rig) -> None:
+    desk = Desk.opened(rig)
+    desk.verdicts(0, 0, A, B, C, D)
+    void(desk, 0, 0, 3)
+    void(desk, 0, 0, 1)
+    void(desk, 0, 1, 2)
+    wanted = [FRESH, FRESH, FRESH, DUPLICATE]
+    expect(desk.verdicts(1, 0, A, B, C, D), wanted, "copies of what is in the first gap")
+
+
 def a_gap_is_of_one_partition(rig: Rig) -> None:
     desk = Desk.opened(rig)
     desk.verdicts(0, 0, A)
@@ -157,6 +167,7 @@ EXERCISES: tuple[Exercise, ...] = (
     an_owner_in_a_gap_is_none,
     the_first_copy_owns_the_key_and_the_others_are_its_duplicates,
     a_copy_with_another_payload_owns_it_as_well,
+    a_gap_within_another_takes_nothing_back,
     a_gap_is_of_one_partition,
     a_gap_is_found_through_owners_of_earlier_generations,
     there_may_be_several_gaps,
