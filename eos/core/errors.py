@@ -27,11 +27,13 @@ class RetriableError(EosError):
     """Call again later: a server is away or busy. Nothing was lost.
 
     Attributes:
-        on: Whom we wait for: `kafka`, `ledger`, or `recovery` by another worker.
+        on: Whom we wait for: `kafka`, `ledger`, `app`, or `recovery` by another worker.
+        after: At least so many seconds later, as whoever is busy says; 0: it does not say.
     """
 
-    def __init__(self, message: str, on: str = "kafka") -> None:
+    def __init__(self, message: str, on: str = "kafka", after: float = 0.0) -> None:
         self.on = on
+        self.after = after
         super().__init__(message)
 
 
@@ -78,4 +80,12 @@ class HungError(EosError):
 
 
 class HandlerError(EosError):
-    """The user's code failed, or what it returned cannot be sent."""
+    """The user's code failed for good, or what it returned cannot be sent.
+
+    Attributes:
+        reason: Why there is a dead letter: `unsendable`, or `rejected` by the user's code.
+    """
+
+    def __init__(self, message: str, reason: str = "unsendable") -> None:
+        self.reason = reason
+        super().__init__(message)

@@ -94,7 +94,8 @@ class App:
         """Register a handler for a topic.
 
         The handler gets a `Record` (with `batch`, a list of them) and returns a `Send`, several
-        or None (with `batch`, one such result per record). With `to`, what it sends and the
+        or None (with `batch`, one such result per record; an exception in the place of a result
+        says what would have been raised for that record alone). With `to`, what it sends and the
         record's offset are settled in one Kafka transaction. Without `to`, its effect lies
         elsewhere, and is not exactly-once: see `in_doubt` in `eos.Settings`.
 

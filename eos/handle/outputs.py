@@ -12,7 +12,22 @@ from eos.handle.steps import Step
 
 _MESSAGE_ID_BYTES = 42
 
-Result = Send | Iterable[Send] | None
+Result = Send | Iterable[Send] | Exception | None
+
+
+def results_of(step: Step, records: Sequence[Record], returned: Any) -> list[Result]:
+    """Give what a handler of lists returned: one result per record.
+
+    Raises:
+        ValueError: It returned another number of results.
+    """
+    results: list[Result] = list(returned)
+    if len(results) != len(records):
+        raise ValueError(
+            f"step {step.name!r} got {len(records)} records and returned {len(results)} "
+            "results: return one per record"
+        )
+    return results
 
 
 class Outputs:
@@ -33,28 +48,17 @@ class Outputs:
         self.lane: Lane | None = None
         self._small = max_bytes - OVERHEAD - 2 * HEADER_OVERHEAD - _MESSAGE_ID_BYTES
 
-    def of_batch(self, step: Step, records: Sequence[Record], returned: Any) -> list[Output]:
-        """Give what a handler of lists sends: one result per record.
+    def __call__(self, step: Step, record: Record, result: Result) -> list[Output]:
+        """Give what a handler sends for one record.
 
         Raises:
             HandlerError: What it returned can never be sent.
-            ValueError: It returned another number of results.
+            Exception: The one that it returned: this record failed.
         """
-        results = list(returned)
-        if len(results) != len(records):
-            raise ValueError(
-                f"step {step.name!r} got {len(records)} records and returned {len(results)} "
-                "results: return one per record"
-            )
-        outputs: list[Output] = []
-        for record, result in zip(records, results, strict=True):
-            outputs += self(step, record, result)
-        return outputs
-
-    def __call__(self, step: Step, record: Record, result: Result) -> list[Output]:
-        """Give what a handler sends for one record. Raises `HandlerError` as above."""
         if result is None:
             return []
+        if isinstance(result, Exception):
+            raise result
         sends = [result] if isinstance(result, Send) else list(result)
         return [self._output(step, record, send, n) for n, send in enumerate(sends)]
 

@@ -12,7 +12,7 @@ from eos.core.settings import Reconcile, Settings
 from eos.handle.handled import Given, Handled
 from eos.handle.inside import Inside
 from eos.handle.letters import DeadLetters, Output, in_short
-from eos.handle.outputs import Outputs
+from eos.handle.outputs import Outputs, Result, results_of
 from eos.handle.steps import Step
 from eos.handle.tries import Hold, Tries
 
@@ -72,6 +72,8 @@ class Handle:
             RetriableError: Plain tier: the ledger is away.
             Exception: One that the step calls fatal.
         """
+        for slice_ in batch:
+            self._go_ahead(slice_)
         handled = [self._handle(slice_) for slice_ in batch if not slice_.lane.inbox]
         inside = groupby(sorted((s for s in batch if s.lane.inbox), key=_topic), _topic)
         try:
@@ -83,6 +85,14 @@ class Handle:
                     each.effects.rollback()
             raise
         return handled
+
+    def _go_ahead(self, slice_: Slice) -> None:
+        """Let a handler begin with all partitions at once, unless each record is asked about."""
+        step, records = self._steps[slice_.lane.partition[0]], slice_.records
+        if step.ahead is None or not records or self._reconcile or self._tries.once(slice_.lane):
+            return
+        self._begin(slice_, records[-1])
+        step.ahead(records)
 
     def _handle(self, slice_: Slice) -> Handled:
         step = self._steps[slice_.lane.partition[0]]
@@ -133,11 +143,12 @@ class Handle:
             return
         self._begin(handled.slice, records[-1])
         try:
-            handled.outputs += self._results(step, records)
+            results = results_of(step, records, step.handler(list(records)))  # a copy to empty
         except step.fatal:  # the user's word that going on is wrong
             raise
         except RetriableError as error:
             handled.slice = self._tries.again(handled.slice, records[0], error)
+            return
         except Exception as error:  # noqa: BLE001 the user's code may raise anything
             if self._tries.once(lane) and not self._tries.had_no_effect(step, error):
                 for record, raw in batch:
@@ -148,6 +159,45 @@ class Handle:
                 # Effects outside of Kafka may have taken place.
                 record.in_doubt |= lane.plain and not self._tries.once(lane)
             self._handle_each(step, handled, self._reconciled(step, handled, batch))
+            return
+        self._take(step, handled, batch, results)
+
+    def _take(
+        self, step: Step, handled: Handled, batch: list[Given], results: list[Result]
+    ) -> None:
+        """Go by what a handler of lists returned, up to a record that is to be tried again."""
+        for (record, raw), result in zip(batch, results, strict=True):
+            if not self._take_one(step, handled, record, raw, result):
+                return
+
+    def _take_one(
+        self, step: Step, handled: Handled, record: Record, raw: bytes | None, result: Result
+    ) -> bool:
+        """Go by what a handler returned for a record; an exception says that it failed.
+
+        Returns:
+            False if the record is to be tried again, and the rest of the batch with it.
+        """
+        try:
+            handled.outputs += self._outputs(step, record, result)
+        except step.fatal:  # the user's word that going on is wrong
+            raise
+        except Exception as error:  # noqa: BLE001 the user's code may return anything
+            reason = self._tries.gives_up(step, handled.slice.lane, record, error)
+            # Those behind it were handled, and are marked as begun.
+            once = self._tries.once(handled.slice.lane)
+            return self._failed(handled, record, raw, reason or "handler_failed" * once, error)
+        return True
+
+    def _failed(
+        self, handled: Handled, record: Record, raw: bytes | None, reason: str, error: Exception
+    ) -> bool:
+        """Make a dead letter of a record, if there is a reason; else have it tried again."""
+        if not reason:
+            handled.slice = self._tries.again(handled.slice, record, error)
+            return False
+        self.fail(handled, record, raw, reason, error)
+        return True
 
     def _reconciled(
         self, step: Step, handled: Handled, records: Iterable[Given]
@@ -186,19 +236,16 @@ class Handle:
                 return
             self._begin(handled.slice, record)
             try:
-                handled.outputs += (
-                    self._results(step, [record])
-                    if step.batch
-                    else self._outputs(step, record, step.handler(record))
-                )
+                result = step.handler([record] if step.batch else record)
+                if step.batch:
+                    (result,) = results_of(step, [record], result)
+                handled.outputs += self._outputs(step, record, result)
             except step.fatal:  # the user's word that going on is wrong
                 raise
             except Exception as error:  # noqa: BLE001 the user's code may raise anything
                 reason = self._tries.gives_up(step, lane, record, error)
-                if not reason:
-                    handled.slice = self._tries.again(handled.slice, record, error)
+                if not self._failed(handled, record, raw, reason, error):
                     return
-                self.fail(handled, record, raw, reason, error)
 
     def leave(self, handled: Handled, record: Record) -> None:
         """Handle no more of a lane that the vigil gave away: its new owner does.
@@ -208,10 +255,6 @@ class Handle:
         rest = handled.slice
         handled.slice = rest.split(record.offset)
         self._emit(GivenAway(*rest.lane.partition, given_back=rest.read))
-
-    def _results(self, step: Step, records: list[Record]) -> list[Output]:
-        """Call a handler of lists, with a copy: it may empty its own."""
-        return self._outputs.of_batch(step, records, step.handler(list(records)))
 
     def _begin(self, slice_: Slice, record: Record) -> None:
         """Plain tier: note that the records up to this one begin, before the handler is called."""

@@ -1,10 +1,11 @@
 """What `@app.step` was told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eos.core.errors import FatalError
+from eos.core.record import Record
 
 Decode = Callable[[bytes], Any]
 """Turns a payload into what the handler finds as `record.value`."""
@@ -30,6 +31,8 @@ class Step:
         decode: Turns payloads into values; None leaves bytes.
         encode: Turns values into payloads; None takes bytes and str.
         into: The database that the effects go into: an engine of SQLAlchemy; None: no database.
+        ahead: With `batch`: told of each partition's records before the handler is called for the
+            first one, so that it may work on all at the same time; None: it need not be.
     """
 
     source: str
@@ -42,6 +45,7 @@ class Step:
     decode: Decode | None = None
     encode: Encode | None = None
     into: Any = None
+    ahead: Callable[[Sequence[Record]], None] | None = None
 
     @property
     def plain(self) -> bool:

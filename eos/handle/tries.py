@@ -50,7 +50,7 @@ class Tries:
     def gives_up(self, step: Step, lane: Lane, record: Record, error: Exception) -> str:
         """Give the reason for a dead letter; empty if another try can help."""
         if isinstance(error, HandlerError):
-            return "unsendable"
+            return error.reason
         if isinstance(error, RetriableError):
             return ""
         if step.retry_on is not None and not isinstance(error, step.retry_on):
@@ -72,7 +72,7 @@ class Tries:
             offset, waits = self._waits.get(partition, (-1, 0))
             waits = waits + 1 if offset == record.offset else 1
             self._waits[partition] = (record.offset, waits)
-            attempts, pause = record.attempt - 1, self._backoff.seconds(waits)
+            attempts, pause = record.attempt - 1, max(self._backoff.seconds(waits), error.after)
         else:
             attempts, pause = record.attempt, self._backoff.seconds(record.attempt)
         if self.once(lane):
