@@ -12,6 +12,7 @@ from eos.cli.outbox import outbox
 from eos.cli.relay import relay
 from eos.cli.replay import replay
 from eos.cli.run import run
+from eos.cli.sidecar import sidecar
 
 app = typer.Typer(
     name="eos",
@@ -24,6 +25,7 @@ app.add_typer(db, name="db")
 app.add_typer(outbox, name="outbox")
 app.add_typer(ledger, name="ledger")
 app.add_typer(dlq, name="dlq")
+app.add_typer(sidecar, name="sidecar")
 app.command()(run)
 app.command()(relay)
 app.command()(replay)

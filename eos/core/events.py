@@ -241,6 +241,23 @@ class Lived:
 
 
 @dataclass(frozen=True, slots=True)
+class Pushed:
+    """The sidecar has pushed events of one partition to the app.
+
+    Attributes:
+        topic: Their topic.
+        fates: How many met with which fate, by a word from a closed set.
+        seconds: How long each call took.
+        away: Whether the app is taken to be away now.
+    """
+
+    topic: str
+    fates: Mapping[str, int]
+    seconds: Sequence[float]
+    away: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A batch of the outbox is in Kafka.
 
@@ -331,6 +348,7 @@ Event = (
     | ProducerRecreated
     | Lived
     | Published
+    | Pushed
     | RowBuried
     | ShardOpened
     | ShardStopped

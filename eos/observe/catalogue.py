@@ -84,6 +84,23 @@ _ALL = (
         "eos_dead_letters_total", "Dead letters of committed transactions.", "topic", "reason"
     ),
     _counter("eos_outputs_total", "Messages published by committed transactions."),
+    # pushes of a sidecar
+    _counter(
+        "eos_pushes_total", "Events pushed to the app, by what became of it.", "topic", "fate"
+    ),
+    Instrument(
+        name="eos_push_duration_seconds",
+        kind="histogram",
+        labels=("group", "topic"),
+        meaning="How long a call of the app took, with one event or a batch.",
+        buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60),
+    ),
+    Instrument(
+        name="eos_app_away",
+        kind="gauge",
+        labels=("group", "topic"),
+        meaning="Whether a sidecar takes its app to be away (1).",
+    ),
     # transactions
     _counter(
         "eos_transactions_total",

@@ -21,6 +21,7 @@ from eos.core.events import (
     OutboxCounted,
     ProducerRecreated,
     Published,
+    Pushed,
     Recovered,
     Recovering,
     Retried,
@@ -123,6 +124,8 @@ class Metrics:
             case Assigned(partitions=partitions):
                 for topic, _ in partitions:
                     self._know(topic)
+            case Pushed():
+                self._pushed(event)
             case Lost(topic=topic, offsets=offsets, cause=cause):
                 self._tell("eos_gap_records_total", len(offsets), topic, _word(cause))
             case Halted(topic, partitions):
@@ -207,6 +210,13 @@ class Metrics:
                 self._count("eos_duplicates_suppressed_total", count, topic, cause)
         self._in_flight -= _records(tallies)
         self._tell(IN_FLIGHT, self._in_flight)
+
+    def _pushed(self, event: Pushed) -> None:
+        for fate, count in event.fates.items():
+            self._tell("eos_pushes_total", count, event.topic, _word(fate))
+        for seconds in event.seconds:
+            self._tell("eos_push_duration_seconds", seconds, event.topic)
+        self._tell("eos_app_away", int(event.away), event.topic)
 
     def _aborted(self, event: Aborted) -> None:
         self._tell("eos_aborts_total", 1, _word(event.cause))

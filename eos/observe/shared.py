@@ -5,6 +5,7 @@ the process that started the workers adds them up. What a worker counted outlive
 """
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -12,7 +13,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from prometheus_client import REGISTRY, CollectorRegistry, Metric, start_http_server
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Metric,
+    generate_latest,
+    start_http_server,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -141,6 +149,19 @@ def serve(port: int, folder: Path | None = None) -> Server:
         return Server(port, registry)
     except OSError as error:
         raise ConfigError([f"metrics port {port}: {error.strerror}; give another"]) from error
+
+
+def exposition() -> tuple[bytes, str]:
+    """Give what `/metrics` says: of all workers of the pool, where this process is one of them.
+
+    Returns:
+        The text, and its content type.
+    """
+    folder, registry = os.environ.get(_VARIABLE), REGISTRY
+    if folder:
+        registry = CollectorRegistry()
+        registry.register(_Collector(Path(folder)))
+    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
 class _Collector(Collector):
