@@ -44,6 +44,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.bench.inbox
 	$(BIN)/python -m tests.bench.outbox
 	$(BIN)/python -m tests.bench.recovery
+	$(BIN)/python -m tests.bench.sidecar
 
 fault: $(READY)
 	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)

@@ -78,7 +78,7 @@ def _victims(chain: Chain, stack: Stack, choice: random.Random) -> list[Callable
             chain.shop.send(ORDERS)  # all goes on without it, as far as it can
             time.sleep(choice.uniform(0.0, LONGEST_SECONDS))  # so long it is away
             server.start()
-            _await_in_sync(stack)
+            await_in_sync(stack)
             return name
 
         return kill
@@ -92,7 +92,7 @@ def _victims(chain: Chain, stack: Stack, choice: random.Random) -> list[Callable
     ]
 
 
-def _await_in_sync(stack: Stack) -> None:
+def await_in_sync(stack: Stack) -> None:
     """Wait until each partition has all its copies: a second loss would then be harmless."""
     admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers, "log_level": 0})
 
