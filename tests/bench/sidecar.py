@@ -1,8 +1,8 @@
 """The sidecar: how many events a second it pushes, and how late one comes.
 
 Run it with `python -m tests.bench.sidecar`. The sidecar is a process of its own (`eos sidecar`),
-and so is the app: a server of aiohttp that does nothing. Events have 1 KB. Late is what lies between
-a record being committed, as its producer is told, and the app getting it.
+and so is the app: a server of aiohttp that does nothing. Events have 1 KB. Late is what lies
+between a record being committed, as its producer is told, and the app getting it.
 """
 
 import argparse

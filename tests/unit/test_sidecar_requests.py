@@ -43,7 +43,7 @@ def test_a_cloudevent_is_handed_over_as_the_mode_says(mode: str) -> None:
     told = dict(headers)
     want = {
         "binary": ("1", "text/plain", b"v"),
-        "structured": (None, "application/cloudevents+json; charset=utf-8", None),
+        "structured": (None, "application/cloudevents+json", None),
         "plain": (None, "text/plain", b"v"),
     }[mode]
     assert (told.get("ce-id"), told["content-type"]) == want[:2]
@@ -79,9 +79,45 @@ def test_a_tombstone_has_no_body(mode: str) -> None:
 def test_each_event_of_a_batch_says_what_headers_say_of_one() -> None:
     headers, body = batch_of([record(CE), record([])])
     first, second = json.loads(body)
-    assert dict(headers)["content-type"] == "application/cloudevents-batch+json; charset=utf-8"
+    assert dict(headers)["content-type"] == "application/cloudevents-batch+json"
     assert (first["id"], first["idempotencykey"], first["eosposition"]) == ("1", "key", "id/2/7")
     assert (second["eosattempt"], second["eosindoubt"], second["eoskey"]) == ("1", "false", "k")
+
+
+@given(
+    st.sampled_from(["binary", "structured", "plain"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from([name for name, _ in CE] + ["traceparent", "ce_x", "ce_"]),
+            st.sampled_from([b"1.0", b"1.1", b"2.0", b"", b"\xff", b"a/b", b"a;b", b"\r\n"])
+            | st.just(b"application/cloudevents+json")
+            | st.binary(max_size=10),
+        ),
+        max_size=8,
+    ),
+    st.none() | st.binary(max_size=20),
+)
+def test_there_is_a_request_for_whatever_stands_in_a_topic(
+    mode: str, headers: Headers, value: bytes | None
+) -> None:
+    told, _ = request_of(mode, record(headers, value))
+    batch_of([record(headers, value), record(CE)])
+    for name, text in told:
+        assert (name + text).isascii()
+        assert (name + text).isprintable()
+
+
+def test_data_that_are_an_event_themselves_come_in_one() -> None:
+    inner = [*CE[:-1], ("content-type", b"application/cloudevents+json; x=y")]
+    headers, body = request_of("binary", record([("ce_x", b"y"), *inner], b'{"id": "inner"}'))
+    assert dict(headers)["content-type"].startswith("application/")
+    assert b"inner" in body
+
+
+def test_an_answer_without_a_body_is_no_tombstone() -> None:
+    told = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/a", "ce-type": "t"}
+    (send,) = sends_of(Answer(200, told, b""))
+    assert send.value == b""
 
 
 def test_an_answer_without_events_has_nothing_published() -> None:

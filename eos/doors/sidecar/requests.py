@@ -1,5 +1,6 @@
 """What is sent to an app, and what its answer has published. Pure: no I/O."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
@@ -15,6 +16,7 @@ Request = tuple[list[tuple[str, str]], bytes]
 PLAIN, STRUCTURED, BATCHED = "plain", "structured", "batched"
 
 _OCTETS = "application/octet-stream"
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+_-]+/[a-z0-9.+_-]+ *(;[ -~]*)?", re.IGNORECASE)
 _TRACE = ("traceparent", "tracestate")
 # Of printable ASCII, all but what a string of RFC 8941 would have to escape, and the percent sign.
 _SAFE = "".join(chr(n) for n in range(0x20, 0x7F) if chr(n) not in '"%\\')
@@ -26,7 +28,7 @@ def request_of(mode: str, record: Record) -> Request:
     if mode == STRUCTURED:
         headers, body = cloudevents.to_http(event or wrapped(record), Mode.STRUCTURED)
     elif event is not None:
-        headers, body = cloudevents.to_http(event, Mode.BINARY)
+        headers, body = _binary(event)
     else:
         headers, body = [("content-type", _content_type(record))], record.value or b""
     return [*headers, *_ours(record)], body
@@ -41,7 +43,8 @@ def batch_of(records: Sequence[Record]) -> Request:
     for record in records:
         event = _event(record) or wrapped(record)
         told = {name.replace("-", ""): value for name, value in _told(record)}
-        events.append(event._replace(attributes={**event.attributes, **told}))
+        same = {"specversion": "1.0"}  # an SDK may refuse a batch of several
+        events.append(event._replace(attributes={**event.attributes, **told, **same}))
     headers, body = cloudevents.batch_to_http(events)
     return [*headers, ("eos-topic", records[0].topic)], body
 
@@ -58,21 +61,31 @@ def sends_of(answer: Answer) -> list[Send]:
     sends = []
     for event in events or ():
         headers, value = cloudevents.to_record(event)
+        # Not None: who answers without a body wants no tombstone.
+        value = value or b""
         sends.append(Send(value, key=event.attributes.get("partitionkey"), headers=headers))
     return sends
 
 
 def wrapped(record: Record) -> Event:
     """Make a CloudEvent of a record that is none: its position is the id."""
+    kind = _content_type(record)
     attributes = {
         "specversion": "1.0",
         "id": str(record.position),
         "source": f"/{record.topic}",
         "type": "eos.record",
-        "datacontenttype": _content_type(record),
+        "datacontenttype": kind if _MEDIA_TYPE.fullmatch(kind) else _OCTETS,
         "time": datetime.fromtimestamp(record.timestamp / 1000, UTC).isoformat(),
     }
     return Event(attributes, record.value)
+
+
+def _binary(event: Event) -> Request:
+    try:
+        return cloudevents.to_http(event, Mode.BINARY)
+    except MalformedEventError:  # its data are an event themselves, and would be taken for it
+        return cloudevents.to_http(event, Mode.STRUCTURED)
 
 
 def quoted(key: str) -> str:
