@@ -17,7 +17,7 @@ from eos.core.events import (
     Settled,
     Waiting,
 )
-from eos.core.ports import Reader
+from eos.core.ports import Partition, Reader
 
 _PATIENCE_SECONDS = 20.0
 """So much longer than it said a server may still be away: asking it takes its time-outs."""
@@ -74,14 +74,13 @@ class Status:
         found = {on: why for on, (until, why) in self._waits.items() if now < until}
         if self.member is None or not self.member.assignments:
             found["group"] = "its answer who reads what"
-        if any(self._away.values()):
+        if any(self._away.values()) and self._assigned():
             found["app"] = "the app does not answer"
         return found
 
     def told(self) -> dict[str, Any]:
         """Give all of it."""
-        assigned = sorted(self.member.assigned()) if self.member else []
-        partitions = [f"{topic}[{number}]" for topic, number in assigned]
+        partitions = [f"{topic}[{number}]" for topic, number in self._assigned()]
         halted = [f"{t}[{number}]" for t, numbers in self._halted.items() for number in numbers]
         return {
             "draining": self.draining,
@@ -91,3 +90,6 @@ class Status:
             "settled": dict(self._settled),
             "pushed": dict(self._fates),
         }
+
+    def _assigned(self) -> list[Partition]:
+        return sorted(self.member.assigned()) if self.member else []
