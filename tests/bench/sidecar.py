@@ -31,6 +31,7 @@ from tests.integration.sidecar_kit import await_ready
 VALUE = b"x" * 1000
 PARTITIONS = 4
 KEYS = 1000
+WARM = 200
 
 
 def main() -> None:
@@ -68,7 +69,9 @@ def _throughput(stack: Stack, mode: str, to: str | None, count: int) -> None:
 def _latency(stack: Stack, rate: int, seconds: int) -> None:
     cluster = Cluster(stack.bootstrap_servers)
     topic, target = cluster.create("in", PARTITIONS), cluster.create("out")
-    with _app() as (url, times), _sidecar(stack, topic, url, "binary", target):
+    with _app() as (url, times), _sidecar(stack, topic, url, "binary", target) as group:
+        cluster.send(topic, [Input(f"warm-{n}", n % PARTITIONS, VALUE) for n in range(WARM)])
+        cluster.await_settled(group, topic)
         sent: dict[str, float] = {}
         producer = Producer({"bootstrap.servers": stack.bootstrap_servers, "linger.ms": 0})
         start = time.monotonic()
@@ -85,7 +88,7 @@ def _latency(stack: Stack, rate: int, seconds: int) -> None:
             producer.produce(topic, VALUE, key, headers=headers, on_delivery=visible)
         producer.flush(30)
         deadline = time.monotonic() + 30
-        while len(times) < rate * seconds and time.monotonic() < deadline:
+        while len(times) < WARM + rate * seconds and time.monotonic() < deadline:
             time.sleep(0.1)
         late = sorted((times[name] - sent[name]) * 1000 for name in sent if name in times)
     print(
