@@ -18,6 +18,7 @@ from eos.line import Line
 from eos.operate.window import Window
 from eos.retry import Backoff
 from eos.settle.beside import Beside
+from eos.settle.step import Told
 
 
 def line(
@@ -28,6 +29,7 @@ def line(
     *,
     clock: Clock = time,
     beside: Callable[[], Executor] = Beside,
+    told: Told = lambda _: None,
 ) -> Line:
     """Put the four steps together on these ports.
 
@@ -38,6 +40,7 @@ def line(
         emit: Told what happens.
         clock: Tells the time.
         beside: Makes what transactions end in: by default a thread beside the line.
+        told: Told what each transaction settled, in the line's thread.
     """
     inboxes = {step.source: ports.inbox(step.into) for step in steps if step.into is not None}
     for inbox in inboxes.values():
@@ -66,7 +69,7 @@ def line(
         inboxes=inboxes,
         inside=parts.claim.inside,
     )
-    settle = settle_of(settings, ports, parts, emit, clock, beside)
+    settle = settle_of(settings, ports, parts, emit, clock, beside, told)
     parts.consume.revoking = settle.give_back
     window = Window(ports.ledger, parts.consume, emit, clock, inboxes, settings.window_seconds)
     backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)

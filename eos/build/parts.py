@@ -20,6 +20,7 @@ from eos.settle import Settle
 from eos.settle.beside import Beside
 from eos.settle.inbox import Inboxes
 from eos.settle.plain import Plain
+from eos.settle.step import Told
 
 TRANSACTION_BATCHES = 20
 """At most so many full batches are handled before a transaction settles them."""
@@ -160,6 +161,7 @@ def settle_of(
     emit: Emit,
     clock: Clock,
     beside: Callable[[], Executor] = Beside,
+    told: Told = lambda _: None,
 ) -> Settle:
     """Make the step that settles outputs and offsets together."""
     settle = Settle(
@@ -174,6 +176,7 @@ def settle_of(
         limit=settings.batch_records * TRANSACTION_BATCHES,
         emit=emit,
         clock=clock,
+        told=told,
     )
     parts.recover.ending = settle.end
     return settle

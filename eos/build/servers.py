@@ -37,6 +37,11 @@ def adapters(settings: Settings, slot: int, emit: Emit) -> Ports:
     )
 
 
+def max_message_bytes(settings: Settings) -> int:
+    """How large a message may be, key, value and headers together."""
+    return config.max_message_bytes(settings)
+
+
 def observers(settings: Settings, emit: Emit | None) -> Emit:
     """Make the listeners of a line: metrics, logs, and one more if it is given."""
     standard_ones = (Metrics(settings.group), Logs(settings.group))

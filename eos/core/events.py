@@ -258,6 +258,21 @@ class Pushed:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The sidecar has answered a call that asked it to publish.
+
+    Attributes:
+        topic: Where to; empty where that is no topic it publishes to.
+        status: The answer's status.
+        seconds: How long the call took.
+    """
+
+    topic: str
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A batch of the outbox is in Kafka.
 
@@ -348,6 +363,7 @@ Event = (
     | ProducerRecreated
     | Lived
     | Published
+    | Answered
     | Pushed
     | RowBuried
     | ShardOpened

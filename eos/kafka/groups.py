@@ -46,6 +46,19 @@ class KafkaGroups:
                 return 0
             raise translated(error.args[0], f"describe group {group!r}") from error
 
+    def offsets(self, group: str) -> dict[Partition, int]:
+        """Read all committed offsets, without waiting for open transactions."""
+        request = [ConsumerGroupTopicPartitions(group)]
+        asked = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT)
+        try:
+            told = asked[group].result(_TIMEOUT + 1).topic_partitions
+        except KafkaException as error:
+            raise translated(error.args[0], f"read the offsets of group {group!r}") from error
+        for each in told:
+            if each.error:
+                raise translated(each.error, f"read the offsets of group {group!r}")
+        return {(each.topic, each.partition): each.offset for each in told if each.offset >= 0}
+
     def commit(self, group: str, frontiers: Mapping[Partition, Frontier]) -> None:
         """Set the offsets of a group that has no members."""
         request = [ConsumerGroupTopicPartitions(group, offsets(frontiers))]

@@ -101,6 +101,20 @@ _ALL = (
         labels=("group", "topic"),
         meaning="Whether a sidecar takes its app to be away (1).",
     ),
+    # calls of a sidecar
+    _counter(
+        "eos_publish_calls_total",
+        "Calls that asked a sidecar to publish, by the status of its answer.",
+        "topic",
+        "status",
+    ),
+    Instrument(
+        name="eos_publish_call_duration_seconds",
+        kind="histogram",
+        labels=("group", "topic"),
+        meaning="How long a call that asked a sidecar to publish took, until it was answered.",
+        buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    ),
     # transactions
     _counter(
         "eos_transactions_total",

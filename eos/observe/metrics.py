@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from eos.core.events import (
     Aborted,
+    Answered,
     Assigned,
     Claimed,
     Committed,
@@ -124,14 +125,23 @@ class Metrics:
             case Assigned(partitions=partitions):
                 for topic, _ in partitions:
                     self._know(topic)
-            case Pushed():
-                self._pushed(event)
             case Lost(topic=topic, offsets=offsets, cause=cause):
                 self._tell("eos_gap_records_total", len(offsets), topic, _word(cause))
             case Halted(topic, partitions):
                 self._tell("eos_halted_partitions", len(partitions), topic)
             case ProducerRecreated(reason=reason):
                 self._tell("eos_producers_recreated_total", 1, _word(reason))
+            case _:
+                self._of_sidecar(event)
+
+    def _of_sidecar(self, event: Event) -> None:
+        """Count what goes over HTTP."""
+        match event:
+            case Pushed():
+                self._pushed(event)
+            case Answered(topic, status, seconds):
+                self._tell("eos_publish_calls_total", 1, topic, str(status))
+                self._tell("eos_publish_call_duration_seconds", seconds, topic)
             case _:
                 self._of_ledger(event)
 

@@ -18,7 +18,7 @@ time-out. By then the broker gives the transaction up anyway, so the line does, 
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +37,9 @@ from eos.settle.plain import Plain
 PATIENCE_SECONDS = 60.0
 OVERDUE_SECONDS = 15.0
 _SOON_SECONDS = 3.0
+
+Told = Callable[[Sequence[Handled]], None]
+"""Told what a transaction settled."""
 
 
 @dataclass(slots=True)
@@ -96,6 +99,7 @@ class Settle:
             time-outs of its calls.
         overdue: After how many seconds one is given up that is not being committed yet; longer
             than the broker leaves a transaction open.
+        told: Told what each transaction settled, in the line's thread.
     """
 
     def __init__(
@@ -114,7 +118,9 @@ class Settle:
         clock: Clock = time,
         patience: float = PATIENCE_SECONDS,
         overdue: float = OVERDUE_SECONDS,
+        told: Told = lambda _: None,
     ) -> None:
+        self._told = told
         self._patience, self._overdue = patience, overdue
         self._transactions = transactions
         self._plain = plain
@@ -347,6 +353,7 @@ class Settle:
                 resolved=not known,
             )
         )
+        self._told(batch.handled)
         # Kafka knows the frontiers by now; the ledger is only told.
         self._plain.tell([h.slice for h in batch.handled if h.slice.lane.plain])
         return True

@@ -200,14 +200,14 @@ def test_a_partition_does_not_wait_for_another_one() -> None:
         return Reply()
 
     told: list[Event] = []
-    with App(answer) as app, looping() as run:
-        calls: Calls = run(made(Target(url=app.url))).result(SECONDS)
-        delivery = Delivery(deliver("in"), calls, run, told.append)
+    with App(answer) as app, looping() as loop:
+        calls: Calls = loop.run(made(Target(url=app.url))).result(SECONDS)
+        delivery = Delivery(deliver("in"), calls, loop.run, told.append)
         records = [Record("in", "id", number, 0, None, b"", [], 0, 1) for number in (0, 1)]
         for record in records:
             delivery.ahead([record])
         assert [delivery([record]) for record in records] == [[[]], [[]]]
-        run(calls.close()).result(SECONDS)
+        loop.run(calls.close()).result(SECONDS)
     assert told == [Pushed("in", Counter(handled=1), ANY, away=False)] * 2
 
 

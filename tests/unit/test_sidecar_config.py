@@ -40,6 +40,7 @@ def faults(folder: Path, text: str, **variables: str) -> tuple[str, ...]:
 
 def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
     made = config(tmp_path)
+    assert made.app is not None
     assert (made.app.timeout, made.app.concurrency, made.app.token_file) == (30.0, 32, None)
     assert (made.listen.address, made.listen.max_body) == ("127.0.0.1:7070", 1 << 20)
     (deliver,) = made.deliver
@@ -58,6 +59,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         EOS_RETRIES="9",
     )
     assert (made.settings.group, made.settings.retries) == ("other", 9)
+    assert made.app is not None
     assert (made.app.url, made.app.concurrency) == ("unix:///run/app.sock", 7)
     assert made.listen.max_body == 2 << 20
     assert (made.deliver[0].topic, made.deliver[0].to) == ("orders", "receipts")

@@ -23,11 +23,12 @@ from eos.core.ports.ledger import (
 )
 from eos.core.ports.log import Groups, Log, Partition, Reader, Revoking, Topics
 from eos.core.ports.outbox import Backlog, DeadRow, Outbox, Rows, Upkeep
-from eos.core.ports.transactions import Publish, Transactions
+from eos.core.ports.transactions import Append, Publish, Transactions
 
 __all__ = [
     "MENDED",
     "NO_INBOXES",
+    "Append",
     "Assertion",
     "Audited",
     "Backlog",

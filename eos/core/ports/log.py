@@ -106,6 +106,16 @@ class Groups(Protocol):
     def members(self, group: str) -> int:
         """Give how many members a group has; 0 as well if there is no such group."""
 
+    def offsets(self, group: str) -> dict[Partition, int]:
+        """Read a group's committed offsets, of the partitions that have one.
+
+        What is in an open transaction is not waited for: a frontier may be further on already,
+        and is never behind.
+
+        Raises:
+            RetriableError: The brokers are away.
+        """
+
     def commit(self, group: str, frontiers: Mapping[Partition, Frontier]) -> None:
         """Set the offsets of a group that has no members.
 

@@ -1,8 +1,9 @@
 """Transactions of Kafka, and what is published without one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from eos.core.errors import EosError
 from eos.core.frontier import Frontier
 from eos.core.ports.log import Partition
 from eos.core.record import Headers
@@ -66,3 +67,32 @@ class Publish(Protocol):
 
         Returns when the brokers have it; raises `RetriableError` if nobody knows whether they do.
         """
+
+
+class Append(Protocol):
+    """Appends records to a log, outside of any transaction, and waits for none of them."""
+
+    def __call__(
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        headers: Headers,
+        told: Callable[[int | EosError], None],
+    ) -> None:
+        """Append a record.
+
+        Args:
+            topic: Where to.
+            partition: Where to.
+            value: The payload.
+            headers: The headers.
+            told: Told the record's offset once the brokers have it; or why nobody knows whether
+                they do. In another thread.
+
+        Raises:
+            RetriableError: Nothing was appended: too much waits already.
+        """
+
+    def close(self) -> None:
+        """Give the producer up."""

@@ -65,13 +65,52 @@ class Listen:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Publish:
+    """What is published for callers.
+
+    Attributes:
+        topics: Where to; nowhere else.
+        timeout: For how many seconds a call waits until it is published; default 10.
+    """
+
+    topics: tuple[str, ...]
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outbox:
+    """An outbox that is relayed.
+
+    Attributes:
+        database: Its URL.
+        poll: Rows are looked for at least this often, in seconds; default 1.
+        keep: For how many seconds published rows are kept; default 0.
+    """
+
+    database: str
+    poll: float = 1.0
+    keep: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """All that a sidecar is told."""
+    """All that a sidecar is told.
+
+    Attributes:
+        settings: Of the lines.
+        listen: Where it listens.
+        app: Whom it delivers to; None: nobody.
+        deliver: What.
+        publish: What it publishes for callers; None: nothing.
+        outbox: What it relays; None: nothing.
+    """
 
     settings: Settings
-    app: Target
-    deliver: tuple[Deliver, ...]
     listen: Listen
+    app: Target | None = None
+    deliver: tuple[Deliver, ...] = ()
+    publish: Publish | None = None
+    outbox: Outbox | None = None
 
 
 def key_of(text: str | None) -> KeyOf | None:

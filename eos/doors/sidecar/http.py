@@ -20,7 +20,8 @@ from starlette.routing import Route
 from eos.core.errors import ConfigError
 from eos.doors.sidecar.config import Listen, token_of
 from eos.doors.sidecar.problems import problem
-from eos.doors.sidecar.status import Status
+from eos.doors.sidecar.publishing import Publishing
+from eos.doors.sidecar.status import Health
 from eos.observe.shared import exposition
 
 _OPEN = frozenset({"/healthz", "/readyz"})
@@ -30,12 +31,13 @@ _CONNECTIONS = 1000
 _Next = Callable[[Request], Awaitable[Response]]
 
 
-def application(listen: Listen, status: Status) -> Starlette:
+def application(listen: Listen, health: Health, publishing: Publishing | None = None) -> Starlette:
     """Make what answers requests.
 
     Args:
         listen: Says whether a token is needed: for all but health and readiness.
-        status: How the sidecar fares.
+        health: How the sidecar fares.
+        publishing: Answers who wants something published; None: nothing is.
     """
     token = token_of(listen.token_file).encode() if listen.token_file else b""
 
@@ -52,9 +54,9 @@ def application(listen: Listen, status: Status) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
-        waits = status.waits()
-        ready = not waits and not status.draining
-        told = {"ready": ready, "draining": status.draining, "waiting": waits}
+        waits = health.waits()
+        ready = not waits and not health.draining
+        told = {"ready": ready, "draining": health.draining, "waiting": waits}
         return JSONResponse(told, 200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
@@ -62,7 +64,7 @@ def application(listen: Listen, status: Status) -> Starlette:
         return Response(body, media_type=media_type)
 
     async def show(_: Request) -> Response:
-        return JSONResponse(status.told())
+        return JSONResponse(health.told())
 
     routes = [
         Route("/healthz", healthz),
@@ -70,6 +72,8 @@ def application(listen: Listen, status: Status) -> Starlette:
         Route("/metrics", metrics),
         Route("/v1/status", show),
     ]
+    if publishing is not None:
+        routes.append(Route("/v1/topics/{topic}", publishing.answer, methods=["POST"]))
     return Starlette(
         routes=routes,
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=allowed)],

@@ -11,6 +11,7 @@ from eos.core.errors import ConfigError
 from eos.core.settings import Settings, duration
 from eos.doors.environment import client_settings, from_environment
 from eos.doors.sidecar.config import MODES, Config, Deliver, Listen, Target, key_of, token_of
+from eos.doors.sidecar.outgoing import outbox_of, publish_of
 from eos.doors.sidecar.values import flat, is_url, is_wide, size, whole
 
 _MOST_CALLS = 10_000
@@ -40,8 +41,14 @@ _OTHERS = {
     "ledger": {"secret_file"},
     "app": {"url", "timeout", "concurrency", "token_file"},
     "listen": {"address", "token_file", "max_body"},
+    "publish": {"topics", "timeout"},
+    "outbox": {"database", "poll", "keep"},
 }
 _DELIVER = ("topic", "to", "mode", "key", "path", "batch")
+_NOTHING = (
+    "nothing to do: [[deliver]] a topic (or set EOS_DELIVER_TOPIC), name [publish] topics, or an "
+    "[outbox] database"
+)
 _NEEDED = {
     "group": "name the consumer group",
     "brokers": "write host:port,host:port",
@@ -92,9 +99,22 @@ class _Reading:
         """Give the configuration; None where a fault stands in the way."""
         self._look_for_unknown()
         settings = self._settings()
-        app, deliver, listen = self._app(), self._deliver(), self._listen()
+        deliver, listen = self._deliver(), self._listen()
+        publish = publish_of(self._value, self.faults)
+        outbox = outbox_of(self._value, self.faults)
+        # Without anything else to do, what is missing is a topic to deliver.
+        app = self._app() if deliver or not (publish or outbox) else None
+        if not (deliver or publish or outbox) and not self.faults:
+            self.faults.append(_NOTHING)
         if settings is not None and not self.faults:
-            return Config(settings=settings, app=app, deliver=deliver, listen=listen)
+            return Config(
+                settings=settings,
+                listen=listen,
+                app=app,
+                deliver=deliver,
+                publish=publish,
+                outbox=outbox,
+            )
         return None
 
     def _look_for_unknown(self) -> None:
@@ -231,8 +251,6 @@ class _Reading:
             self.faults.append("EOS_DELIVER_…: the file has several [[deliver]]; change it there")
         elif alone:
             found = [{**(found[0] if found else {}), **alone}]
-        if not found:
-            self.faults.append("[[deliver]]: name a topic, or set EOS_DELIVER_TOPIC")
         made = tuple(self._one(each) for each in found)
         topics = [each.topic for each in made]
         for topic in sorted({topic for topic in topics if topics.count(topic) > 1}):

@@ -2,10 +2,11 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from urllib.parse import urlsplit
 
-from eos.doors.sidecar.config import Config, Listen, Target
+from eos.doors.sidecar.config import Config, Listen, Outbox, Publish, Target
 from eos.doors.sidecar.reading import SETTINGS
 
 HIDDEN = "***"
@@ -18,9 +19,11 @@ def shown(config: Config) -> str:
     for name, (section, key) in SETTINGS.items():
         sections[section][key] = getattr(config.settings, name)
     sections["ledger"]["url"] = _without_password(config.settings.ledger)
-    tables: tuple[tuple[str, Target | Listen], ...] = ("app", config.app), ("listen", config.listen)
-    for section, given in tables:
-        sections[section] |= {field.name: getattr(given, field.name) for field in fields(given)}
+    for section, given in _sections(config):
+        found = {field.name: getattr(given, field.name) for field in fields(given)}
+        sections[section] = sections.get(section, {}) | found
+    if config.outbox is not None:
+        sections["outbox"]["database"] = _without_password(config.outbox.database)
     lines = []
     for section, table in sections.items():
         lines += [f"[{section}]", *_lines(table)]
@@ -33,6 +36,16 @@ def shown(config: Config) -> str:
         told = {field.name: getattr(deliver, field.name) for field in fields(deliver)}
         lines += ["[[deliver]]", *_lines(told), ""]
     return "\n".join(lines)
+
+
+def _sections(config: Config) -> Iterator[tuple[str, Target | Listen | Publish | Outbox]]:
+    yield "listen", config.listen
+    if config.app is not None:
+        yield "app", config.app
+    if config.publish is not None:
+        yield "publish", config.publish
+    if config.outbox is not None:
+        yield "outbox", config.outbox
 
 
 def _lines(table: dict[str, object]) -> list[str]:
