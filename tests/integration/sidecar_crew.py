@@ -74,6 +74,11 @@ class Process:
         return self._running.wait(2 * SECONDS)
 
 
+def sidecar_command(config: Path) -> list[str]:
+    """Give the command that runs a sidecar with this file."""
+    return [sys.executable, "-m", "eos", "sidecar", "--config", str(config)]
+
+
 @dataclass
 class Crew:
     """Two sidecars, an app for each, and what they must do.
@@ -111,8 +116,8 @@ class Crew:
             )
             config = self.folder / f"eos-{number}.toml"
             config.write_text(self._config(number, app, listen), encoding="utf-8")
-            command = [sys.executable, "-m", "eos", "sidecar", "--config", str(config)]
-            self.sidecars.append(Process(command, {}, self.folder / f"sidecar-{number}.out"))
+            output = self.folder / f"sidecar-{number}.out"
+            self.sidecars.append(Process(sidecar_command(config), {}, output))
         for each in [*self.apps, *self.sidecars]:
             each.start()
         return self

@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from eos.core.cloudevents import (
     to_http,
     to_record,
 )
+from eos.core.settings import Settings
+from eos.devstack.ports import free_ports
+from eos.doors.sidecar.config import Config, Listen, Publish
+from tests.integration.cluster import Cluster
+from tests.integration.sidecar_kit import Door, await_ready, post
 
 EVENT = {
     "specversion": "1.0",
@@ -247,3 +253,35 @@ def test_integers_and_booleans_of_the_javascript_sdk_are_read(node: Node) -> Non
     assert found is not None
     assert (found[0].attributes["count"], found[0].attributes["last"]) == ("5", "true")
     assert found[0].attributes["datacontenttype"] == "application/json"
+
+
+def test_the_sidecar_publishes_what_both_sdks_post(
+    node: Node, settings: Settings, cluster: Cluster, topic: Callable[..., str]
+) -> None:
+    out, (port,) = topic("out"), free_ports(1)
+    config = Config(
+        settings=settings,
+        listen=Listen(address=f"127.0.0.1:{port}"),
+        publish=Publish(topics=(out,)),
+    )
+    posts: list[tuple[dict[str, str], bytes]] = []
+    for n, write in enumerate((http.to_binary_event, http.to_structured_event)):
+        made = write(made_by_sdk("application/json", {"n": n}, id=str(n)), FORMAT)
+        posts.append((dict(made.headers), bytes(made.body)))
+    for n, mode in enumerate(Mode, len(posts)):
+        given = {**EVENT, "id": str(n), "datacontenttype": "application/json", "data": {"n": n}}
+        pairs, body = node.made(mode, **given)
+        posts.append((dict(pairs), body))
+    with Door(settings).running(config) as url:
+        await_ready(url)
+        for headers, content in posts * 2:
+            lower = {name.lower(): value for name, value in headers.items()}
+            assert post(f"{url}/v1/topics/{out}", content, lower)[0] == 200
+    found = cluster.read_committed(out)
+    assert [json.loads(message.value() or b"") for message in found] == [
+        {"n": n} for n in range(len(posts))
+    ]
+    for n, message in enumerate(found):
+        event = of_record(message.headers() or [], message.value())
+        assert event is not None
+        assert (event.attributes["id"], event.attributes["source"]) == (str(n), EVENT["source"])

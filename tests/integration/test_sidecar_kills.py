@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cluster import Cluster
+from tests.integration.sidecar_callers import Callers
 from tests.integration.sidecar_crew import PARTITIONS, Crew
 from tests.integration.sidecar_kit import await_ready
 
 KILLS = int(os.environ.get("EOS_SIDECAR_KILLS", "5"))
+KEYS = int(os.environ.get("EOS_SIDECAR_KEYS", "300"))
 SEED = int(os.environ.get("EOS_SEED", str(random.SystemRandom().randrange(10**6))))
 
 
@@ -47,3 +49,15 @@ def test_a_sidecar_that_is_asked_to_end_finishes_what_it_began(crew: Crew) -> No
             each.start()
         crew.await_all()
     crew.assert_exact()
+
+
+@pytest.mark.timeout(KILLS * 60 + KEYS + 300)
+def test_each_key_is_published_once_for_clients_that_ask_again_and_again(
+    cluster: Cluster, redis_url: str, namespace: str, topic: Callable[..., str], tmp_path: Path
+) -> None:
+    print(f"EOS_SEED={SEED}")  # noqa: T201 pytest shows it for a test that failed
+    to = topic("published", partitions=4)
+    with Callers(cluster, redis_url, namespace, to, tmp_path, KEYS, SEED) as callers:
+        callers.run(KILLS)
+    callers.assert_exact()
+    assert callers.again[409], "no two calls met"

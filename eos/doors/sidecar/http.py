@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from eos.core.errors import ConfigError
 from eos.doors.sidecar.config import Listen, token_of
+from eos.doors.sidecar.openapi import PUBLISH, document
 from eos.doors.sidecar.problems import problem
 from eos.doors.sidecar.publishing import Publishing
 from eos.doors.sidecar.status import Health
@@ -66,14 +67,20 @@ def application(listen: Listen, health: Health, publishing: Publishing | None = 
     async def show(_: Request) -> Response:
         return JSONResponse(health.told())
 
+    told = document(publishing.topics if publishing else ())
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(told)
+
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", metrics),
         Route("/v1/status", show),
+        Route("/v1/openapi.json", openapi),
     ]
     if publishing is not None:
-        routes.append(Route("/v1/topics/{topic}", publishing.answer, methods=["POST"]))
+        routes.append(Route(PUBLISH, publishing.answer, methods=["POST"]))
     return Starlette(
         routes=routes,
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=allowed)],
@@ -84,7 +91,9 @@ def application(listen: Listen, health: Health, publishing: Publishing | None = 
 async def _failed(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = {404: f"there is no {request.url.path!r}", 405: f"not with {request.method}"}
-    return problem(status, detail.get(status, str(error)))
+    answer = problem(status, detail.get(status, str(error)))
+    answer.headers.update(getattr(error, "headers", None) or {})  # such as Allow
+    return answer
 
 
 async def _broken(_request: Request, error: Exception) -> Response:

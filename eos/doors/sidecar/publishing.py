@@ -41,6 +41,9 @@ class Publishing:
         seconds: For how long a body is waited for.
         emit: Told how each call was answered.
         draining: Tells whether calls are taken no more.
+
+    Attributes:
+        topics: What may be published to.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Publishing:
         draining: Callable[[], bool],
     ) -> None:
         self._publication = publication
-        self._topics = topics
+        self.topics = topics
         self._namespace = namespace
         self._most_bytes = most_bytes
         self._most_message = most_message
@@ -68,7 +71,7 @@ class Publishing:
         """Answer a call."""
         began = time.monotonic()
         topic = str(request.path_params["topic"])
-        known = topic if topic in self._topics else ""
+        known = topic if topic in self.topics else ""
         status = _GONE
         try:
             answer = await self._answer(request, topic)
@@ -78,7 +81,7 @@ class Publishing:
             self._emit(Answered(known, status, time.monotonic() - began))
 
     async def _answer(self, request: Request, topic: str) -> Response:
-        if topic not in self._topics:
+        if topic not in self.topics:
             return problem(404, f"{topic[:100]!r} is none of the topics in [publish] topics")
         if self._draining():
             return _problem(Outcome.MOVED)
