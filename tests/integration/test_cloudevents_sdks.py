@@ -282,6 +282,7 @@ def test_the_sidecar_publishes_what_both_sdks_post(
         {"n": n} for n in range(len(posts))
     ]
     for n, message in enumerate(found):
-        event = of_record(message.headers() or [], message.value())
+        found_headers: Any = message.headers()
+        event = of_record(found_headers, message.value())
         assert event is not None
         assert (event.attributes["id"], event.attributes["source"]) == (str(n), EVENT["source"])
