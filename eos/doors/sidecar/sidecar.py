@@ -131,7 +131,7 @@ def _served(
     run: Callable[[Coroutine[Any, Any, Any]], Future[Any]],
 ) -> Iterator[None]:
     """Answer requests while the line runs."""
-    it = server(application(config.listen, status))
+    it = server(application(config.listen, status), config.listen)
     done = run(it.serve([listening]))
     say(_logger, logging.INFO, "listening", on=_name_of(listening))
     try:
