@@ -14,7 +14,7 @@ from eos.workers.contract import one_line
 from eos.workers.pool import DRAIN_SECONDS
 
 FILE = "EOS_SIDECAR_CONFIG"
-_NEEDED = ("aiohttp", "starlette", "uvicorn")
+_NEEDED = ("aiohttp", "httptools", "starlette", "uvicorn")
 
 sidecar = typer.Typer(
     help="Deliver records over HTTP, to a program in any language.", invoke_without_command=True

@@ -73,6 +73,17 @@ def test_all_faults_are_told_at_once_and_nothing_is_started(tmp_path: Path) -> N
             assert any(want in line for line in lines), (want, told)
 
 
+def test_a_certificate_that_is_missing_is_one_line(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing.pem")
+    variables = {"EOS_LISTEN_CERT_FILE": missing, "EOS_LISTEN_KEY_FILE": str(EXAMPLE)}
+    code, told = command("--config", str(EXAMPLE), **variables)
+    assert code == 2, told
+    assert told.splitlines() == [
+        f"eos: [listen] cert_file={missing!r} cannot be read: FileNotFoundError",
+        f"eos: [listen] key_file={str(EXAMPLE)!r}: it holds no private key as PEM",
+    ]
+
+
 @pytest.mark.parametrize("text", ["[kafka", "\xff", None])
 def test_a_file_that_is_none_is_one_line(tmp_path: Path, text: str | None) -> None:
     file = tmp_path / "eos.toml"

@@ -8,7 +8,7 @@ import pytest
 import eos
 from eos.core.errors import ConfigError
 from eos.core.record import Record
-from eos.doors.sidecar.config import Config, key_of, token_of
+from eos.doors.sidecar.config import Config, Listen, key_of, token_of
 from eos.doors.sidecar.reading import read
 from eos.doors.sidecar.shown import shown
 
@@ -42,7 +42,9 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
     made = config(tmp_path)
     assert made.app is not None
     assert (made.app.timeout, made.app.concurrency, made.app.token_file) == (30.0, 32, None)
+    assert made.listen == Listen()
     assert (made.listen.address, made.listen.max_body) == ("127.0.0.1:7070", 1 << 20)
+    assert made.listen.timeout == 10.0
     (deliver,) = made.deliver
     assert (deliver.to, deliver.mode, deliver.path, deliver.batch) == (None, "binary", "", 100)
     assert (made.settings.window, made.settings.retries) == ("24h", 3)
@@ -55,13 +57,14 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         EOS_APP_URL="unix:///run/app.sock",
         EOS_APP_CONCURRENCY="7",
         EOS_LISTEN_MAX_BODY="2MiB",
+        EOS_LISTEN_TIMEOUT="3s",
         EOS_DELIVER_TO="receipts",
         EOS_RETRIES="9",
     )
     assert (made.settings.group, made.settings.retries) == ("other", 9)
     assert made.app is not None
     assert (made.app.url, made.app.concurrency) == ("unix:///run/app.sock", 7)
-    assert made.listen.max_body == 2 << 20
+    assert (made.listen.max_body, made.listen.timeout) == (2 << 20, 3.0)
     assert (made.deliver[0].topic, made.deliver[0].to) == ("orders", "receipts")
 
 
@@ -89,14 +92,27 @@ def test_a_fault_is_named(tmp_path: Path, old: str, change: tuple[str, str]) -> 
     ("more", "want"),
     [
         ("[app.x]", "[app] x: there is no such key"),
-        ('[listen]\naddress = "0.0.0.0:7070"', "is more than loopback: give token_file"),
+        (
+            '[listen]\naddress = "0.0.0.0:7070"',
+            "is more than loopback: give token_file or client_ca_file, too",
+        ),
         ('[listen]\naddress = "example.org:7070"', "is more than loopback"),
         ('[listen]\naddress = "[::]:7070"', "is more than loopback"),
         ('[listen]\naddress = "localhost"', "write host:port"),
         ('[listen]\naddress = "unix:"', "write host:port"),
         ("[listen]\naddress = 7070", "write host:port"),
         ('[listen]\nmax_body = "much"', "write bytes"),
-        ('[listen]\ntoken_file = "/nowhere"', "cannot be read"),
+        ('[listen]\ntoken_file = "/nowhere"', "[listen] token_file='/nowhere' cannot be read"),
+        ("[listen]\ntoken_file = 7", "[listen] token_file=7: write the path"),
+        ('[listen]\ntimeout = "0s"', "[listen] timeout='0s': write a duration"),
+        ('[listen]\ntimeout = "6m"', "[listen] timeout='6m': write a duration"),
+        ("[listen]\ntimeout = []", "[listen] timeout=[]: write a duration"),
+        ('[listen]\nkey_fil = "x"', "do you mean key_file?"),
+        ('[listen]\ncert_file = "c"', "[listen] key_file: cert_file='c' needs"),
+        ('[listen]\nkey_file = "k"', "[listen] cert_file: key_file='k' needs"),
+        ('[listen]\nclient_ca_file = "a"', "[listen] client_ca_file='a' needs cert_file and"),
+        ('[listen]\ncert_file = "/no"\nkey_file = "/no"', "[listen] cert_file='/no' cannot be"),
+        ('[listen]\ncert_file = "/no"\nkey_file = "/no"', "[listen] key_file='/no' cannot be"),
         ('[[deliver]]\ntopic = "orders"', "topic='orders': one of them"),
         ("[[deliver]]\ntopic = 7", "topic=7: write a text"),
         ('[[deliver]]\ntopic = "a"\npath = "x y"', "begin with /"),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from eos.core import cloudevents
 from eos.core.cloudevents import Event, MalformedEventError
@@ -79,7 +79,7 @@ def asked(caller: str, headers: Pairs, body: bytes) -> Asked:
         raise MalformedCallError("the batch is empty: send an event, or several")
     if len(sends) > MOST_EVENTS:
         raise MalformedCallError(f"{len(sends)} events: send at most {MOST_EVENTS} at once", 413)
-    key = f"{caller}/{_key(headers, events)}"
+    key = f"{quote(caller, safe='')}/{_key(headers, events)}"
     return Asked(key.encode(), sends, _traces(headers))
 
 

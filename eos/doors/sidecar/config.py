@@ -55,12 +55,22 @@ class Listen:
 
     Attributes:
         address: `host:port`, `[host]:port` or `unix:/path`; default 127.0.0.1:7070.
-        token_file: A file with the token that requests must carry; None: none is asked for.
+        token_file: A file with the token that requests must carry, or a line `name token` for
+            each caller; None: none is asked for.
+        cert_file: The certificate for TLS, as PEM; None: no TLS.
+        key_file: Its private key.
+        client_ca_file: Who signs clients' certificates, which each must have; None: none is
+            asked for.
+        timeout: For how many seconds a request's head is waited for; default 10.
         max_body: How large an app's answer may be, in bytes; default 1 MiB.
     """
 
     address: str = "127.0.0.1:7070"
     token_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    client_ca_file: str | None = None
+    timeout: float = 10.0
     max_body: int = 1 << 20
 
 

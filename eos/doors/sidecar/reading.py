@@ -3,6 +3,7 @@
 import socket
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,20 @@ from typing import Any
 from eos.core.errors import ConfigError
 from eos.core.settings import Settings, duration
 from eos.doors.environment import client_settings, from_environment
-from eos.doors.sidecar.config import MODES, Config, Deliver, Listen, Target, key_of, token_of
+from eos.doors.sidecar.config import (
+    MODES,
+    Config,
+    Deliver,
+    Listen,
+    Outbox,
+    Publish,
+    Target,
+    key_of,
+    token_of,
+)
+from eos.doors.sidecar.listening import listen_of
 from eos.doors.sidecar.outgoing import outbox_of, publish_of
-from eos.doors.sidecar.values import flat, is_url, is_wide, size, whole
+from eos.doors.sidecar.values import flat, is_url, whole
 
 _MOST_CALLS = 10_000
 
@@ -40,9 +52,9 @@ _OTHERS = {
     "kafka": {"settings", "settings_file"},
     "ledger": {"secret_file"},
     "app": {"url", "timeout", "concurrency", "token_file"},
-    "listen": {"address", "token_file", "max_body"},
-    "publish": {"topics", "timeout"},
-    "outbox": {"database", "poll", "keep"},
+    "listen": {field.name for field in fields(Listen)},
+    "publish": {field.name for field in fields(Publish)},
+    "outbox": {field.name for field in fields(Outbox)},
 }
 _DELIVER = ("topic", "to", "mode", "key", "path", "batch")
 _NOTHING = (
@@ -99,13 +111,14 @@ class _Reading:
         """Give the configuration; None where a fault stands in the way."""
         self._look_for_unknown()
         settings = self._settings()
-        deliver, listen = self._deliver(), self._listen()
+        listen, before = self._listen(), len(self.faults)
+        deliver = self._deliver()
         publish = publish_of(self._value, self.faults)
         outbox = outbox_of(self._value, self.faults)
-        # Without anything else to do, what is missing is a topic to deliver.
-        app = self._app() if deliver or not (publish or outbox) else None
-        if not (deliver or publish or outbox) and not self.faults:
+        if not (deliver or publish or outbox) and len(self.faults) == before:
             self.faults.append(_NOTHING)
+        # Who says nothing of what is to be done, most likely wants to deliver.
+        app = self._app() if deliver or not (publish or outbox) else None
         if settings is not None and not self.faults:
             return Config(
                 settings=settings,
@@ -216,26 +229,13 @@ class _Reading:
             url=str(url),
             timeout=seconds,
             concurrency=self._whole("app", "concurrency", 32, _MOST_CALLS),
-            token_file=self._file("app"),
+            token_file=self._file(),
         )
 
     def _listen(self) -> Listen:
-        address = self._value("listen", "address", "127.0.0.1:7070")
-        token = self._file("listen")
-        wide = is_wide(address) if isinstance(address, str) else None
-        if wide is None:
-            self.faults.append(
-                f"[listen] address={address!r}: write host:port, [host]:port or unix:/path"
-            )
-        elif wide and token is None:
-            self.faults.append(
-                f"[listen] address={address!r} is more than loopback: give token_file, too"
-            )
-        most = self._value("listen", "max_body", 1 << 20)
-        bytes_ = size(most)
-        if not 1 <= bytes_ <= 1 << 30:
-            self.faults.append(f"[listen] max_body={most!r}: write bytes, or '1MiB', up to 1GiB")
-        return Listen(address=str(address), token_file=token, max_body=bytes_)
+        listen, faults = listen_of(lambda key, default: self._value("listen", key, default))
+        self.faults += faults
+        return listen
 
     def _deliver(self) -> tuple[Deliver, ...]:
         found = self._document.get("deliver", [])
@@ -293,10 +293,10 @@ class _Reading:
             return default
         return number
 
-    def _file(self, section: str) -> str | None:
-        path = self._value(section, "token_file", None)
+    def _file(self) -> str | None:
+        path = self._value("app", "token_file", None)
         if path is not None:
-            self._token(f"[{section}]", path)
+            self._token("[app]", path)
         return path if isinstance(path, str) else None
 
     def _token(self, where: str, path: object) -> str | None:

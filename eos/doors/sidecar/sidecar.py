@@ -234,7 +234,7 @@ def _served(
     config: Config, listening: Any, health: Health, publishing: Publishing | None, loop: Looping
 ) -> Iterator[None]:
     """Answer requests while the lines run."""
-    it = server(application(config.listen, health, publishing))
+    it = server(application(config.listen, health, publishing), config.listen)
     done = loop.run(it.serve([listening]))
     say(_logger, logging.INFO, "listening", on=_name_of(listening))
     try:
