@@ -5,9 +5,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from eos.devstack.waiting import wait_until
 from eos.doors.sidecar import http
 from eos.doors.sidecar.config import Listen
 from eos.doors.sidecar.protocol import MOST_HEAD
@@ -68,8 +70,12 @@ def test_a_head_that_drips_is_cut_off_while_others_are_served(port: int, begin: 
     assert set(served) == {200}
 
 
-def test_empty_lines_are_no_way_to_stay(port: int) -> None:
+@pytest.mark.parametrize("requests", [0, 1])
+def test_empty_lines_are_no_way_to_stay(port: int, requests: int) -> None:
     with opened(port) as raw:
+        for _ in range(requests):
+            raw.sendall(GET)
+            assert answer_on(raw) == (200, b":0")
         assert told(drip(raw, b"\r\n")) == problem(408)
         assert is_cut_off(raw)
 
@@ -78,6 +84,15 @@ def test_one_that_says_nothing_is_cut_off(port: int) -> None:
     with opened(port) as raw:
         assert told(raw.recv(1 << 16)) == problem(408)
         assert is_cut_off(raw)
+        assert wait_until(lambda: takes_no_more(raw), seconds=SECONDS)
+
+
+def takes_no_more(raw: socket.socket) -> bool:
+    try:
+        raw.sendall(b"x")
+    except ConnectionError:
+        return True
+    return False
 
 
 def test_a_second_request_that_drips_is_cut_off(port: int) -> None:
@@ -156,6 +171,12 @@ def test_a_head_that_is_too_long_is_cut_off(patient: int, least: bytes) -> None:
         assert is_cut_off(raw)
 
 
+def test_one_that_sends_on_without_reading_is_told_all_the_same(patient: int) -> None:
+    with opened(patient) as raw:
+        raw.sendall(b"GET /".ljust(8 << 20, b"x"))
+        assert told(raw.recv(1 << 16)) == problem(431)
+
+
 def test_many_short_headers_may_be_too_long_together(patient: int) -> None:
     with opened(patient) as raw:
         raw.sendall(GET[:-2] + b"x: y\r\n" * (MOST_HEAD // 6))
@@ -196,6 +217,18 @@ def test_what_surrounds_a_body_is_not_taken_without_end(
     with opened(patient) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + begin)
         endless(raw, line)
+
+
+def test_a_header_after_the_body_lets_nobody_in(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("word", encoding="ascii")
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
+    token = b"authorization: Bearer word\r\n"
+    listen = Listen(token_file=str(tmp_path / "token"))
+    with serving(listen) as port, opened(port) as raw:
+        raw.sendall(head + b"\r\n0\r\n" + token + b"\r\n")
+        assert answer_on(raw)[0] == 401
+        raw.sendall(head + token + b"\r\n0\r\n\r\n")
+        assert answer_on(raw)[0] == 200
 
 
 def test_the_second_part_of_an_answer_does_not_wait_for_the_client() -> None:

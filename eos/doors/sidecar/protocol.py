@@ -17,7 +17,7 @@ MOST_HEAD = 64 << 10
 """How long a request's head may be, in bytes."""
 IDLE_SECONDS = 75
 """For how long a connection is kept on which nothing is sent after an answer."""
-_LINGER_SECONDS = 1.0
+_LINGER_SECONDS = 2.0
 """For how long what still comes in is thrown away, so that the client can read why."""
 
 
