@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,8 +58,14 @@ class Process:
     def kill(self) -> None:
         """Kill it and all that it started."""
         if self._running is not None:
-            os.killpg(self._running.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(self._running.pid, signal.SIGKILL)
             self._running.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it and all that it started."""
+        assert self._running is not None
+        os.killpg(self._running.pid, number)
 
     def kill_child(self) -> None:
         """Kill the process that it started: it is started anew by itself."""
