@@ -11,9 +11,11 @@ import pytest
 from eos.devstack import Server, Stack, running
 from tests.fault.test_chain import await_in_sync
 from tests.integration.cluster import Cluster
+from tests.integration.sidecar_callers import Callers
 from tests.integration.sidecar_crew import PARTITIONS, Crew
 
 KILLS = int(os.environ.get("EOS_SIDECAR_KILLS", "50"))
+KEYS = int(os.environ.get("EOS_SIDECAR_KEYS", "5000"))
 SEED = int(os.environ.get("EOS_SEED", str(random.SystemRandom().randrange(10**6))))
 ORDERS = 200
 LONGEST_SECONDS = 4.0
@@ -52,10 +54,34 @@ def test_outputs_are_exact_after_kills_of_every_process(
     crew.assert_exact()
 
 
+@pytest.mark.timeout(KILLS * 60 + 1200)
+def test_each_key_is_published_once_after_kills_of_sidecars_and_brokers(
+    servers: Stack, namespace: str, tmp_path: Path
+) -> None:
+    choice = random.Random(SEED)
+    print(f"EOS_SEED={SEED}")  # noqa: T201 pytest shows it for a test that failed
+    cluster = Cluster(servers.bootstrap_servers)
+    to = cluster.create("published", 4)
+    with Callers(cluster, servers.redis_url, namespace, to, tmp_path, KEYS, SEED) as callers:
+        callers.run(KILLS, *(_away(servers, each, choice) for each in servers.brokers))
+    callers.assert_exact()
+    print(f"asked again, by status: {dict(callers.again)}")  # noqa: T201
+
+
 def _broker(crew: Crew, stack: Stack, broker: Server, choice: random.Random) -> Callable[[], None]:
+    # All goes on without it, as far as it can.
+    return _away(stack, broker, choice, lambda: crew.send(ORDERS))
+
+
+def _away(
+    stack: Stack,
+    broker: Server,
+    choice: random.Random,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Callable[[], None]:
     def kill() -> None:
         broker.kill()
-        crew.send(ORDERS)  # all goes on without it, as far as it can
+        meanwhile()
         time.sleep(choice.uniform(0.0, LONGEST_SECONDS))  # so long it is away
         broker.start()
         await_in_sync(stack)

@@ -101,8 +101,13 @@ class Callers:
         """How many calls were answered for good."""
         return sum(found.total() for found in self.answers.values())
 
-    def run(self, kills: int) -> None:
-        """Have all clients call for all keys, and kill somebody now and then."""
+    def run(self, kills: int, *others: Callable[[], None]) -> None:
+        """Have all clients call for all keys, and kill somebody now and then.
+
+        Args:
+            kills: How often.
+            *others: Kill somebody else than a sidecar.
+        """
         clients = [threading.Thread(target=self._client, args=(n,)) for n in range(CLIENTS)]
         for client in clients:
             client.start()
@@ -110,6 +115,7 @@ class Callers:
         victims: list[Callable[[], None]] = [
             *(partial(_again, it) for it in self.sidecars),
             *(it.kill_child for it in self.sidecars),
+            *others,
         ]
         for kill in range(kills):
             goal = calls * (kill + 1) // (kills + 1)

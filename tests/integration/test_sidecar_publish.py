@@ -1,9 +1,11 @@
 """Publishing over HTTP: once, however often it is asked for."""
 
 import json
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +46,15 @@ def key(text: str) -> dict[str, str]:
     return {"idempotency-key": json.dumps(text)}
 
 
+def finally_(at: str, body: bytes, headers: dict[str, str]) -> Any:
+    """Make a call, and again, until it is answered for good."""
+    for _ in range(1000):
+        answer = post(at, body, headers)
+        if answer[0] not in {409, 503}:
+            return answer
+    raise AssertionError(f"no answer for good, at last {answer}")
+
+
 def values(cluster: Cluster, topic: str) -> list[bytes]:
     return [message.value() or b"" for message in cluster.read_committed(topic)]
 
@@ -81,10 +92,7 @@ def test_another_sidecar_gives_the_same_answer(door: Door, cluster: Cluster, out
         await_ready(other)
 
         def call(url: str, n: int) -> Any:
-            while True:
-                status, told, _ = post(f"{url}/v1/topics/{out}", b"%d" % n, key(f"k-{n}"))
-                if status not in {409, 503}:
-                    return status, told
+            return finally_(f"{url}/v1/topics/{out}", b"%d" % n, key(f"k-{n}"))[:2]
 
         with ThreadPoolExecutor(16) as pool:
             found = [
@@ -122,14 +130,19 @@ def test_what_nobody_can_do_gets_a_problem_and_publishes_nothing(
     small = replace(small, listen=replace(small.listen, max_body=10_000))
     with door.running(small) as url:
         await_ready(url)
-        at = f"{url}/v1/topics/{out}"
+        at, binary = (
+            f"{url}/v1/topics/{out}",
+            {f"ce-{name}": value for name, value in EVENT.items()},
+        )
         wrong = [
             (post(at, b"x"), 400),
             (post(at, b"x", {"idempotency-key": '"open'}), 400),
             (post(at, b"x", key("k" * 300)), 400),
             (post(at, b"{", {"content-type": "application/cloudevents+json"}), 400),
             (post(at, b"x", {"ce-specversion": "1.0", "ce-type": "t", "ce-source": "s"}), 400),
+            (post(at, b"x", {**binary, "ce-id": "a%0d%0aevil: 1"}), 400),
             (post(at, b"[]", {**BATCH, **key("k")}), 400),
+            (post(at, b"[" + b"{}," * 4000 + b"{}]", {**BATCH, **key("k")}), 413),
             (post(at, b"x" * 10_001, key("k")), 413),
             (post(f"{url}/v1/topics/other", b"x", key("k")), 404),
             (post(f"{url}/v1/topics/%2e%2e%2fhealthz", b"x", key("k")), 404),
@@ -140,6 +153,38 @@ def test_what_nobody_can_do_gets_a_problem_and_publishes_nothing(
             assert headers["content-type"] == "application/problem+json"
         assert post(at, b"last", key("last"))[0] == 200
     assert values(cluster, out) == [b"last"]
+
+
+def test_keys_are_those_of_the_caller(
+    door: Door, cluster: Cluster, out: str, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("shop s3cret-1\nbilling s3cret-2\n", encoding="utf-8")
+    secured = config(door, out)
+    secured = replace(secured, listen=replace(secured.listen, token_file=str(tokens)))
+    with door.running(secured) as url:
+        await_ready(url)
+        found = [
+            post(
+                f"{url}/v1/topics/{out}", body, {**key("k"), "authorization": f"Bearer s3cret-{n}"}
+            )[0]
+            for n, body in ((1, b"shop"), (2, b"billing"), (1, b"other"), (3, b"nobody"))
+        ]
+    assert found == [200, 200, 422, 401]
+    assert sorted(values(cluster, out)) == [b"billing", b"shop"]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(door: Door, out: str) -> None:
+    with door.running(config(door, out, timeout=0.5)) as url:
+        await_ready(url)
+        host, port = url.removeprefix("http://").split(":")
+        head = f"POST /v1/topics/{out} HTTP/1.1\r\nhost: x\r\nidempotency-key: k\r\n"
+        with socket.create_connection((host, int(port)), timeout=SECONDS) as raw:
+            raw.sendall(f"{head}content-length: 10\r\n\r\nhalf".encode())
+            assert raw.recv(1000).startswith(b"HTTP/1.1 408 ")
+        with socket.create_connection((host, int(port)), timeout=SECONDS) as raw:
+            raw.sendall(f"{head}content-length: 10\r\n\r\nhalf".encode())
+        assert finally_(f"{url}/v1/topics/{out}", b"whole", key("k"))[0] == 200
 
 
 def test_a_message_that_the_brokers_do_not_take_is_refused_at_once(
