@@ -56,8 +56,8 @@ def run(
 @sidecar.command(name="config")
 def show() -> None:
     """Print what a sidecar would run with, secrets hidden."""
-    from eos.doors.sidecar.reading import read  # noqa: PLC0415 as needed as the rest of it
-    from eos.doors.sidecar.shown import shown  # noqa: PLC0415
+    from eos.doors.sidecar.config.reading import read  # noqa: PLC0415 as needed as the rest of it
+    from eos.doors.sidecar.config.shown import shown  # noqa: PLC0415
 
     try:
         print(shown(read(os.environ.get(FILE) or None, os.environ)), end="")
@@ -72,7 +72,7 @@ def _check() -> None:
         raise ConfigError(
             [f"{', '.join(missing)} not installed: pip install 'eos-delivery[sidecar]'"]
         )
-    from eos.doors.sidecar.reading import read  # noqa: PLC0415 it may need what is checked above
+    from eos.doors.sidecar.config.reading import read  # noqa: PLC0415 it may need what is checked above
 
     read(os.environ.get(FILE) or None, os.environ)
 

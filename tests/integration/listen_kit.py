@@ -20,10 +20,10 @@ from starlette.routing import Route
 
 from eos.devstack.ports import free_ports
 from eos.devstack.waiting import wait_until
-from eos.doors.sidecar.bodies import body_of
-from eos.doors.sidecar.callers import Admission, callers_of
 from eos.doors.sidecar.config import Listen
-from eos.doors.sidecar.http import bound, server
+from eos.doors.sidecar.listen.bodies import body_of
+from eos.doors.sidecar.listen.callers import Admission, callers_of
+from eos.doors.sidecar.listen.http import bound, server
 from eos.doors.sidecar.sidecar import looping
 from tests.integration.cluster import SECONDS
 

@@ -12,9 +12,9 @@ from eos.core.events import Event, Pushed
 from eos.core.record import Record
 from eos.core.settings import Settings
 from eos.devstack.waiting import wait_until
-from eos.doors.sidecar.calls import Calls
 from eos.doors.sidecar.config import Target
-from eos.doors.sidecar.delivery import Delivery
+from eos.doors.sidecar.deliver.calls import Calls
+from eos.doors.sidecar.deliver.delivery import Delivery
 from eos.doors.sidecar.sidecar import looping
 from tests.integration.cluster import SECONDS, Cluster, Input, ids
 from tests.integration.sidecar_kit import App, Door, Push, Reply, ask, await_ready, deliver, event

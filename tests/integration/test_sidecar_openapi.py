@@ -10,7 +10,7 @@ import pytest
 from eos.core.settings import Settings
 from eos.devstack.ports import free_ports
 from eos.doors.sidecar.config import Config, Listen, Publish
-from eos.doors.sidecar.openapi import document
+from eos.doors.sidecar.listen.openapi import document
 from tests.integration.cluster import SECONDS, Cluster
 from tests.integration.sidecar_kit import Door, ask, await_ready, post
 

@@ -11,10 +11,10 @@ import pytest
 from eos.core.settings import Settings
 from eos.devstack.waiting import wait_until
 from eos.doors.sidecar.config import Listen
-from eos.doors.sidecar.http import application as whole
-from eos.doors.sidecar.listening import listen_of
-from eos.doors.sidecar.status import Health
-from eos.doors.sidecar.tls import context_of
+from eos.doors.sidecar.config.listening import listen_of
+from eos.doors.sidecar.listen.http import application as whole
+from eos.doors.sidecar.listen.status import Health
+from eos.doors.sidecar.listen.tls import context_of
 from tests.integration.cluster import SECONDS
 from tests.integration.listen_kit import (
     Authority,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from eos.doors.sidecar.answers import MOST_SECONDS, Fate, fate_of, retry_after
-from eos.doors.sidecar.breaker import Breaker
+from eos.doors.sidecar.deliver.answers import MOST_SECONDS, Fate, fate_of, retry_after
+from eos.doors.sidecar.deliver.breaker import Breaker
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 

@@ -8,8 +8,14 @@ from hypothesis import strategies as st
 
 from eos.core.errors import HandlerError
 from eos.core.record import Record, Send
-from eos.doors.sidecar.asking import MOST_EVENTS, MOST_KEY, MalformedCallError, asked, key_of
-from eos.doors.sidecar.envelope import fits, sends_of, written
+from eos.doors.sidecar.publish.asking import (
+    MOST_EVENTS,
+    MOST_KEY,
+    MalformedCallError,
+    asked,
+    key_of,
+)
+from eos.doors.sidecar.publish.envelope import fits, sends_of, written
 
 EVENT = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "ordered"}
 STRUCTURED = ("content-type", "application/cloudevents+json")

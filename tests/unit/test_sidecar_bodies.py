@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from eos.doors.sidecar.bodies import TooLongError, TooSlowError, body_of
+from eos.doors.sidecar.listen.bodies import TooLongError, TooSlowError, body_of
 
 LONG = 60.0
 

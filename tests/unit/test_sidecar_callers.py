@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from eos.core.errors import ConfigError
-from eos.doors.sidecar.callers import CERTIFICATE, Admission, Caller, callers_of
+from eos.doors.sidecar.listen.callers import CERTIFICATE, Admission, Caller, callers_of
 
 SECRET = "very-secret"  # noqa: S105 a test's own
 

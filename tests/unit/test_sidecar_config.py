@@ -9,8 +9,8 @@ import eos
 from eos.core.errors import ConfigError
 from eos.core.record import Record
 from eos.doors.sidecar.config import Config, Listen, key_of, token_of
-from eos.doors.sidecar.reading import read
-from eos.doors.sidecar.shown import shown
+from eos.doors.sidecar.config.reading import read
+from eos.doors.sidecar.config.shown import shown
 
 GOOD = """
 [kafka]

@@ -12,7 +12,7 @@ from eos.core.errors import EosError, FatalError, RetriableError
 from eos.core.events import DeadLettered
 from eos.core.record import Headers
 from eos.core.rules import Owner, Verdict
-from eos.doors.sidecar.publication import Outcome, Publication
+from eos.doors.sidecar.publish.publication import Outcome, Publication
 from eos.handle import Handled
 
 Told = Callable[[int | EosError], None]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eos.core.record import Headers, Record
-from eos.doors.sidecar.answers import Answer
-from eos.doors.sidecar.requests import batch_of, quoted, request_of, sends_of, unquoted
+from eos.doors.sidecar.deliver.answers import Answer
+from eos.doors.sidecar.deliver.requests import batch_of, quoted, request_of, sends_of, unquoted
 
 CE: Headers = [
     ("ce_specversion", b"1.0"),

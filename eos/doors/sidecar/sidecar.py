@@ -16,13 +16,13 @@ from eos.core.errors import RetriableError
 from eos.core.events import Emit, Waiting
 from eos.core.keys import standard
 from eos.core.settings import Settings
-from eos.doors.sidecar.calls import Calls
 from eos.doors.sidecar.config import Config, Deliver, Target, key_of
-from eos.doors.sidecar.delivery import Delivery
-from eos.doors.sidecar.http import application, bound, server
-from eos.doors.sidecar.publication import Publication
-from eos.doors.sidecar.publishing import Publishing
-from eos.doors.sidecar.status import Health
+from eos.doors.sidecar.deliver.calls import Calls
+from eos.doors.sidecar.deliver.delivery import Delivery
+from eos.doors.sidecar.listen.http import application, bound, server
+from eos.doors.sidecar.listen.status import Health
+from eos.doors.sidecar.publish.endpoint import Publishing
+from eos.doors.sidecar.publish.publication import Publication
 from eos.doors.together import Stopping, Work, together
 from eos.handle import Step
 from eos.observe import fan_out

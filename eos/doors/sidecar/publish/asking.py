@@ -10,8 +10,8 @@ from eos.core.cloudevents import Event, MalformedEventError
 from eos.core.errors import HandlerError
 from eos.core.keys import MessageIds, bounded
 from eos.core.record import Headers, Send
-from eos.doors.sidecar.envelope import TRACE
-from eos.doors.sidecar.publication import STEP
+from eos.doors.sidecar.publish.envelope import TRACE
+from eos.doors.sidecar.publish.publication import STEP
 
 MOST_EVENTS = 1000
 """In one call."""

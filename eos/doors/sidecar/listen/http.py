@@ -15,14 +15,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from eos.core.errors import ConfigError
-from eos.doors.sidecar.callers import Admission, callers_of
 from eos.doors.sidecar.config import Listen
-from eos.doors.sidecar.openapi import PUBLISH, document
-from eos.doors.sidecar.problems import problem
-from eos.doors.sidecar.protocol import IDLE_SECONDS, Protocol, Server
-from eos.doors.sidecar.publishing import Publishing
-from eos.doors.sidecar.status import Health
-from eos.doors.sidecar.tls import context_of
+from eos.doors.sidecar.listen.callers import Admission, callers_of
+from eos.doors.sidecar.listen.openapi import PUBLISH, document
+from eos.doors.sidecar.listen.problems import problem
+from eos.doors.sidecar.listen.protocol import IDLE_SECONDS, Protocol, Server
+from eos.doors.sidecar.listen.status import Health
+from eos.doors.sidecar.listen.tls import context_of
+from eos.doors.sidecar.publish.endpoint import Publishing
 from eos.observe.shared import exposition
 
 _BACKLOG = 512

@@ -11,7 +11,9 @@ from typing import Any
 from eos.core.errors import ConfigError
 from eos.core.settings import Settings, duration
 from eos.doors.environment import client_settings, from_environment
-from eos.doors.sidecar.config import (
+from eos.doors.sidecar.config.listening import listen_of
+from eos.doors.sidecar.config.outgoing import outbox_of, publish_of
+from eos.doors.sidecar.config.told import (
     MODES,
     Config,
     Deliver,
@@ -22,9 +24,7 @@ from eos.doors.sidecar.config import (
     key_of,
     token_of,
 )
-from eos.doors.sidecar.listening import listen_of
-from eos.doors.sidecar.outgoing import outbox_of, publish_of
-from eos.doors.sidecar.values import flat, is_url, whole
+from eos.doors.sidecar.config.values import flat, is_url, whole
 
 _MOST_CALLS = 10_000
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from eos.core.errors import ConfigError
 from eos.core.settings import duration
-from eos.doors.sidecar.config import Outbox, Publish
+from eos.doors.sidecar.config.told import Outbox, Publish
 
 Value = Callable[[str, str, Any], Any]
 """Gives the value of a section's key, or a default."""

@@ -25,7 +25,7 @@ from eos.core.errors import EosError, HandlerError, RetriableError
 from eos.core.ports import Append
 from eos.core.record import Headers, Record, Send
 from eos.core.rules import Owner, Verdict
-from eos.doors.sidecar.envelope import sends_of
+from eos.doors.sidecar.publish.envelope import sends_of
 from eos.handle import Handled, Step
 
 STEP = "publish"

@@ -5,10 +5,10 @@ from typing import Any
 
 from eos.core.errors import ConfigError
 from eos.core.settings import duration
-from eos.doors.sidecar.callers import callers_of
-from eos.doors.sidecar.config import Listen
-from eos.doors.sidecar.tls import context_of
-from eos.doors.sidecar.values import is_wide, size
+from eos.doors.sidecar.config.told import Listen
+from eos.doors.sidecar.config.values import is_wide, size
+from eos.doors.sidecar.listen.callers import callers_of
+from eos.doors.sidecar.listen.tls import context_of
 
 _FILES = ("token_file", "cert_file", "key_file", "client_ca_file")
 _MOST_SECONDS = 300

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from eos.doors.sidecar.answers import Answer, Fate, fate_of
-from eos.doors.sidecar.breaker import Breaker
 from eos.doors.sidecar.config import Target, token_of
-from eos.doors.sidecar.requests import Request
+from eos.doors.sidecar.deliver.answers import Answer, Fate, fate_of
+from eos.doors.sidecar.deliver.breaker import Breaker
+from eos.doors.sidecar.deliver.requests import Request
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _KEEP_ALIVE_SECONDS = 30.0

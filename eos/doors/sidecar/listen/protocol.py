@@ -10,8 +10,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from eos.doors.sidecar.callers import CERTIFICATE
-from eos.doors.sidecar.problems import problem
+from eos.doors.sidecar.listen.callers import CERTIFICATE
+from eos.doors.sidecar.listen.problems import problem
 
 MOST_HEAD = 64 << 10
 """How long a request's head may be, in bytes."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eos.core.errors import ConfigError
-from eos.doors.sidecar.problems import problem
+from eos.doors.sidecar.listen.problems import problem
 
 CERTIFICATE = "certificate"
 """Where in a request's state the protocol says what name the connection's certificate gives."""

@@ -20,10 +20,10 @@ from eos.core.cloudevents import MalformedEventError
 from eos.core.errors import HandlerError, RetriableError
 from eos.core.events import Emit, Pushed
 from eos.core.record import Record, Send
-from eos.doors.sidecar.answers import Answer, Fate, retry_after
-from eos.doors.sidecar.calls import Calls
 from eos.doors.sidecar.config import Deliver
-from eos.doors.sidecar.requests import BATCHED, Request, batch_of, request_of, sends_of
+from eos.doors.sidecar.deliver.answers import Answer, Fate, retry_after
+from eos.doors.sidecar.deliver.calls import Calls
+from eos.doors.sidecar.deliver.requests import BATCHED, Request, batch_of, request_of, sends_of
 
 Result = list[Send] | Exception
 """What the app has published, or why the event is not handled."""

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 from eos.core import cloudevents
 from eos.core.cloudevents import Event, MalformedEventError, Mode
 from eos.core.record import Record, Send
-from eos.doors.sidecar.answers import Answer
+from eos.doors.sidecar.deliver.answers import Answer
 
 Request = tuple[list[tuple[str, str]], bytes]
 """Headers and body."""

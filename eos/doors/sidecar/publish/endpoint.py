@@ -8,11 +8,11 @@ from starlette.responses import JSONResponse, Response
 
 from eos.core.errors import EosError
 from eos.core.events import Answered, Emit
-from eos.doors.sidecar.asking import Asked, MalformedCallError, asked
-from eos.doors.sidecar.bodies import TooLongError, TooSlowError, body_of
-from eos.doors.sidecar.envelope import fits, written
-from eos.doors.sidecar.problems import problem
-from eos.doors.sidecar.publication import Outcome, Publication
+from eos.doors.sidecar.listen.bodies import TooLongError, TooSlowError, body_of
+from eos.doors.sidecar.listen.problems import problem
+from eos.doors.sidecar.publish.asking import Asked, MalformedCallError, asked
+from eos.doors.sidecar.publish.envelope import fits, written
+from eos.doors.sidecar.publish.publication import Outcome, Publication
 
 _AGAIN = {"retry-after": "1"}
 _GONE = 499  # nobody gets it; for the metric

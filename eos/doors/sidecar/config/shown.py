@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from urllib.parse import urlsplit
 
-from eos.doors.sidecar.config import Config, Listen, Outbox, Publish, Target
-from eos.doors.sidecar.reading import SETTINGS
+from eos.doors.sidecar.config.reading import SETTINGS
+from eos.doors.sidecar.config.told import Config, Listen, Outbox, Publish, Target
 
 HIDDEN = "***"
 _SECRET = re.compile(r"password|secret|key\.pem|oauthbearer\.config|token")
