@@ -45,6 +45,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.bench.outbox
 	$(BIN)/python -m tests.bench.recovery
 	$(BIN)/python -m tests.bench.sidecar
+	$(BIN)/python -m tests.bench.publish
 
 fault: $(READY)
 	EOS_HISTORIES=100000 $(BIN)/pytest tests/simulation $(ARGS)

@@ -34,7 +34,7 @@ class Consume:
         targets: The topics that steps publish to by default; they must exist.
         prepare: Makes topics of eos itself, at the start.
         batch_records: At most this many records are read at once.
-        batch_wait: At most this many seconds are waited for them.
+        batch_wait: At most this many seconds are waited for the first of them.
         emit: Told of partitions that open.
         clock: Tells the time.
 

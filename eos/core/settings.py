@@ -143,7 +143,8 @@ class Settings:
             dead letter.
         backoff: The first pause before such a retry; it doubles, to at most 30 s.
         batch_records: At most this many records are read and claimed in one call.
-        batch_wait: At most this long is waited for them.
+        batch_wait: At most this long is waited for the first of them; what is there beside it
+            comes with it.
         commit_interval: A transaction settles what was handled in this time; or at the end of
             a batch, where one batch takes longer.
     """

@@ -89,12 +89,12 @@ class KafkaReader:
         self._vigil.start()
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
-        """Wait for up to `limit` messages."""
+        """Wait for a message, and give up to `limit` that are there."""
         with self._lock:
             self._take_over()
             self._commit_again()
             with translating("read"):
-                messages = self._consumer.consume(limit, seconds)
+                messages = self._consume(limit, seconds)
             self._vigil.passed()
             if self._errors:
                 messages, self._errors = self._errors + messages, []
@@ -106,6 +106,16 @@ class KafkaReader:
                 if (error := message.error()) and error.code() not in _PASSING:
                     raise self._failed(message.topic(), message.partition(), error)
             return [message for message in told if not message.error()]
+        return messages
+
+    def _consume(self, limit: int, seconds: float) -> list[Any]:
+        """Wait for the first message, and take what is there beside it.
+
+        The client waits for as many as it is asked for, to the end of the time.
+        """
+        messages = self._consumer.consume(1, seconds)
+        if messages and limit > 1:
+            messages += self._consumer.consume(limit - 1, 0)
         return messages
 
     def _started(self, messages: Sequence[Message]) -> tuple[list[Message], dict[Partition, str]]:

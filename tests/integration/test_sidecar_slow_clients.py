@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from eos.devstack.waiting import wait_until
-from eos.doors.sidecar import http
 from eos.doors.sidecar.config import Listen
+from eos.doors.sidecar.listen import http
 from eos.doors.sidecar.listen.protocol import MOST_HEAD
 from tests.integration.cluster import SECONDS
 from tests.integration.listen_kit import answer_on, drip, get, is_cut_off, opened, serving

@@ -31,7 +31,7 @@ class Reader(Protocol):
         """
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
-        """Wait for up to `limit` messages, and serve rebalances."""
+        """Wait for a message, give up to `limit` that are there, and serve rebalances."""
 
     def assigned(self) -> Mapping[Partition, int]:
         """Give each partition that the group assigned here, and its assignment's number."""
