@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +17,7 @@ from eos.core.settings import Settings
 from eos.devstack.ports import free_ports
 from eos.devstack.waiting import wait_until
 from eos.doors.sidecar.config import Config, Listen, Outbox, Publish
+from eos.doors.sidecar.sidecar import Sidecar
 from tests.integration.cluster import SECONDS, Cluster
 from tests.integration.sidecar_kit import App, Door, Reply, ask, await_ready, deliver, post
 
@@ -199,11 +201,11 @@ def test_a_message_that_the_brokers_do_not_take_is_refused_at_once(
 
 
 def test_a_topic_that_does_not_exist_is_told_at_the_start(door: Door, out: str) -> None:
-    with (
-        pytest.raises(eos.FatalError, match="'nowhere' does not exist"),
-        door.running(config(door, out, "nowhere")) as url,
-    ):
-        await_ready(url)
+    deadline = time.monotonic() + SECONDS
+    with pytest.raises(eos.FatalError, match="'nowhere' does not exist"):
+        Sidecar(config(door, out, "nowhere")).work(
+            slot=0, stopping=lambda: time.monotonic() > deadline, emit=door.events.append
+        )
 
 
 def test_a_ledger_that_was_lost_is_put_back_from_the_calls(
