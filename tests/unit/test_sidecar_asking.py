@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eos.core.errors import HandlerError
@@ -134,6 +134,7 @@ def test_what_is_written_is_read(given_: list[Send]) -> None:
 
 
 @given(sends, st.integers(min_value=1))
+@example([], -1)
 def test_what_is_cut_short_is_no_request(given_: list[Send], at: int) -> None:
     value = written("out", given_)
     with pytest.raises(HandlerError):

@@ -42,7 +42,7 @@ def sends_of(record: Record) -> list[Send]:
     Raises:
         HandlerError: It is none that `written` wrote.
     """
-    head, _, rest = (record.value or b"").partition(b"\n")
+    head, ended, rest = (record.value or b"").partition(b"\n")
     traces = [(name, value) for name in TRACE if (value := record.header(name)) is not None]
     try:
         request = json.loads(head)
@@ -56,7 +56,7 @@ def sends_of(record: Record) -> list[Send]:
             at = end
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HandlerError(f"{record!r} is no request of ours: {error!r}") from error
-    if at != len(rest):
+    if not ended or at != len(rest):
         raise HandlerError(f"{record!r} is no request of ours: it is cut short, or longer")
     return sends
 
