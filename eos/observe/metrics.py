@@ -59,6 +59,17 @@ _ABORT_CAUSES = (
     "unknown_outcome",
     "server_away",
 )
+_WAITS = ("kafka", "ledger", "recovery", "frontier")
+_LETTER_REASONS = (
+    "handler_failed",
+    "not_retryable",
+    "undecodable",
+    "unsendable",
+    "conflict",
+    "missing_key",
+    "in_doubt",
+)
+_GAP_CAUSES = ("retention", "compaction")
 
 _OUTBOX = "eos_outbox_"
 _OUTBOX_CAUSES = ("outbox_fenced", "fenced", "fatal")
@@ -95,6 +106,8 @@ class Metrics:
             self._child("eos_transactions_total", outcome)
         for cause in _ABORT_CAUSES:
             self._child("eos_aborts_total", cause)
+        for on in _WAITS:
+            self._child("eos_waits_total", on)
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -255,6 +268,10 @@ class Metrics:
             self._child("eos_records_settled_total", topic, verdict.value)
         for cause in (REDELIVERY, SAME_PARTITION, OTHER_PARTITION):
             self._child("eos_duplicates_suppressed_total", topic, cause)
+        for reason in _LETTER_REASONS:
+            self._child("eos_dead_letters_total", topic, reason)
+        for cause in _GAP_CAUSES:
+            self._child("eos_gap_records_total", topic, cause)
         self._child("eos_missing_keys_total", topic)
         self._child("eos_records_in_doubt_total", topic)
         self._child("eos_records_unchecked_total", topic)

@@ -216,6 +216,10 @@ def test_a_topic_is_shown_at_zero_once_it_is_assigned(metrics: Metrics, value: V
     tell(metrics, Assigned((("orders", 0), ("orders", 1))))
     for verdict in Verdict:
         assert value("eos_records_total", topic="orders", verdict=verdict.value) == 0
+    # What an alert asks about must be there before it happens for the first time.
+    assert value("eos_waits_total", on="frontier") == 0
+    assert value("eos_dead_letters_total", topic="orders", reason="handler_failed") == 0
+    assert value("eos_gap_records_total", topic="orders", cause="retention") == 0
 
 
 def test_a_sentence_makes_no_series_of_its_own(metrics: Metrics, value: Value) -> None:
