@@ -1,5 +1,6 @@
 """The rules and alerts for Prometheus, tried by the real promtool."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.grafana import BOARDS
 from eos.observe.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
@@ -86,3 +88,21 @@ def test_rules_ask_for_nothing_that_does_not_exist() -> None:
         asked = set(re.findall(r"\beos[_:][a-z0-9_:]+", rule["expr"]))
         assert asked, rule
         assert asked <= known, rule
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_what_dashboards_ask_is_promql(board: Any, tmp_path: Path) -> None:
+    asked = [
+        target["expr"]
+        for panel in json.loads(board.json())["panels"]
+        for target in panel.get("targets", [])
+    ]
+    for name, value in (("$__rate_interval", "1m"), ("$__range", "1h")):
+        asked = [expression.replace(name, value) for expression in asked]
+    told = [{"record": f"asked:{n}", "expr": expression} for n, expression in enumerate(asked)]
+    (tmp_path / "asked.yaml").write_text(
+        yaml.safe_dump({"groups": [{"name": "asked", "rules": told}]})
+    )
+    done = promtool("check", "rules", "asked.yaml", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(asked)} rules found" in done.stdout
